@@ -1,0 +1,1 @@
+"""Bytes in; frames, waveform and shots out. Knows nothing of models, stores or queues."""

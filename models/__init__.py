@@ -1,0 +1,1 @@
+"""Pixels and samples in, tags out. Knows no Celery, no database and no network."""

@@ -1,0 +1,106 @@
+"""The contract between the pipeline and everything that finds a tag.
+
+Two kinds of part, so that a new head can re-tag without decoding a frame:
+
+- an `Encoder` runs a network over frames or samples and gives one row per moment: dear, on the device, kept;
+- a `Tagger` (a head) reads encodings, observations and words, and gives one section of the document: cheap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+WAVEFORM_RATE = 16_000
+"""Sample rate of every waveform that encoders and taggers see, Hz."""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What one encoder said of one upload."""
+
+    encoder: str
+    """`name@version` of the encoder: a head refuses an encoding of another version than it was made for."""
+    times_s: npt.NDArray[np.float64]
+    """[n] start of the moment each row speaks of, s."""
+    hop_s: float
+    """How long a moment lasts, s."""
+    embeddings: npt.NDArray[np.float32]
+    """[n, d]. d may be 0 for an encoder that has none."""
+    scores: npt.NDArray[np.float32]
+    """[n, classes], probabilities. classes may be 0."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that is known of one upload before its tags."""
+
+    duration_s: float
+    frames: npt.NDArray[np.uint8]
+    """[n, height, width, 3] RGB, upright. n may be 0."""
+    frame_times_s: npt.NDArray[np.float64]
+    """[n], s."""
+    shots: Sequence[tuple[float, float]]
+    waveform: npt.NDArray[np.float32]
+    """[samples] mono at `WAVEFORM_RATE`. May be empty."""
+    still: bool = False
+    has_audio: bool = False
+    caption: str = ""
+    hashtags: Sequence[str] = ()
+    observations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What the observers of the decoder's pass measured, by observer name."""
+    encodings: Mapping[str, Encoding] = field(default_factory=dict)
+    """By encoder name (without version)."""
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """A network on the device.
+
+    MUST be safe to call from many threads at once. MUST return zero rows, not fail, on empty input. SHOULD hand its
+    items to a `MicroBatcher`, so that batches fill across uploads.
+    """
+
+    name: str
+    version: str
+    """`weights-name@N`, e.g. `efficientnet-lite2@1`. Raised when the same input may give another output."""
+
+    def encode(self, evidence: Evidence) -> Encoding:
+        """Encode one upload."""
+
+
+@runtime_checkable
+class Tagger(Protocol):
+    """A head: one section of the document.
+
+    MUST be deterministic and safe to call from many threads. MUST answer "unknown" by an empty list, null or 0,
+    never by a guess. MUST read nothing but the evidence. `tag` MUST give plain JSON values with the names of the
+    published contract (`tasks.contract`).
+    """
+
+    name: str
+    """The tagger's name in `TagUpload.taggers` and in the document's `models`."""
+    version: str
+    """`name@N` as reported in the document's `models`."""
+    section: str
+    """The key of the document that `tag` fills."""
+    encoders: tuple[str, ...]
+    """Names of the encoders it reads."""
+
+    def tag(self, evidence: Evidence) -> Any:
+        """The section's value."""
+
+
+class WeightsMissing(Exception):
+    """The weights that a network needs are not in the cache. Its taggers are reported as absent."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"weights {name!r} are not installed; run: tagfarm weights pull {name}")
+        self.name = name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (WeightsMissing, (self.name,))

@@ -1,0 +1,1 @@
+"""What the farm knows: uploads and attempts, tags, sounds, the change feed."""

@@ -1,0 +1,1 @@
+"""What a person looks at: the HTTP gateway and the report page."""
