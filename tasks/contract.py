@@ -29,7 +29,8 @@ TAGGERS: tuple[TaggerName, ...] = ("topics", "events", "music", "speech", "sound
 
 Score = Annotated[float, Field(ge=0.0, le=1.0)]
 Range = Annotated[
-    tuple[float, float], Field(description="Start and end in the upload, s.", json_schema_extra={"examples": [[0.0, 4.5]]})
+    tuple[float, float],
+    Field(description="Start and end in the upload, s.", json_schema_extra={"examples": [[0.0, 4.5]]}),
 ]
 
 

@@ -1,0 +1,36 @@
+"""The Celery application: `celery -A workers.app worker -Q uploads,backfill -P threads`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery
+from celery.signals import worker_init, worker_ready, worker_shutdown
+
+from workers.celery_config import celery_config
+from workers.settings import settings
+
+app = Celery("tagfarm", include=["tasks.tag_upload"])
+app.config_from_object(celery_config(settings()))
+
+
+@worker_init.connect
+def _open_node(sender: Any = None, **_: Any) -> None:
+    """Build what every upload shares - store, decoders, networks - once, before the first message is taken."""
+    from workers.node import open_node
+
+    open_node(settings(), app)
+
+
+@worker_ready.connect
+def _start_node(sender: Any = None, **_: Any) -> None:
+    from workers.node import node
+
+    node().start()
+
+
+@worker_shutdown.connect
+def _close_node(sender: Any = None, **_: Any) -> None:
+    from workers.node import close_node
+
+    close_node()

@@ -1,0 +1,170 @@
+"""Every setting of the farm, in one place.
+
+Read from `TAGFARM_*` variables (`__` for nesting: `TAGFARM_BROKER__URL`), and from `.env` beside the process. Nothing
+below `workers` reads the environment: what a room needs is handed down.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+CPUS = os.cpu_count() or 1
+
+
+class BrokerSettings(BaseModel):
+    """The transport of jobs. Valkey or Redis (`redis://`), or RabbitMQ (`amqp://`)."""
+
+    url: str = "redis://127.0.0.1:6379/0"
+    visibility_timeout_s: Annotated[int, Field(ge=30)] = 900
+    """Valkey only: how long a message may stay unacknowledged before it is delivered again, s."""
+
+    @property
+    def is_valkey(self) -> bool:
+        """Whether the broker speaks Valkey's protocol (Redis does)."""
+        return self.url.startswith(("redis://", "rediss://", "redis+socket://"))
+
+
+class StoreSettings(BaseModel):
+    """Where tags are kept."""
+
+    url: str | None = None
+    """SQLAlchemy URL, e.g. `postgresql+psycopg://user@host/tagfarm`; null: SQLite in `home`."""
+    artifacts: str | None = None
+    """Root of embeddings and key frames, an fsspec URL; null: a folder in `home`."""
+
+
+class MediaSettings(BaseModel):
+    """What may be read, and how much of it."""
+
+    roots: list[Path] = []
+    """Folders that `file://` URIs may point into. Empty: no local file is read."""
+    allow_private_hosts: bool = False
+    """Let https:// reach private addresses. For tests and closed networks only."""
+    max_bytes: int = 2 * 1024**3
+    max_duration_s: float = 4 * 3600.0
+    fetch_deadline_s: float = 60.0
+    decode_deadline_s: float = 120.0
+    decoders: Annotated[int, Field(ge=1)] = CPUS
+    """Sandboxed decoder processes."""
+    scratch: Path | None = None
+    """Scratch folder; null: in `home`."""
+
+
+class ModelSettings(BaseModel):
+    """Networks and where they run."""
+
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    weights: Path = Path("~/.cache/tagfarm/weights")
+    max_batch: Annotated[int, Field(ge=1)] = 32
+    max_wait_ms: Annotated[float, Field(ge=0)] = 10.0
+    """Longest that a micro-batch waits for company."""
+
+
+class WorkerSettings(BaseModel):
+    """One node."""
+
+    concurrency: Annotated[int, Field(ge=1)] = CPUS * 2
+    """Uploads in flight: twice the decoders, so that networks and decoders are both busy."""
+    lease_s: Annotated[float, Field(ge=1)] = 60.0
+    """How long an upload stays a silent node's before another may take it, s. Renewed every third of it."""
+    max_attempts: Annotated[int, Field(ge=1)] = 4
+    """Attempts that may be lost before an upload is quarantined."""
+    metrics_port: int | None = None
+    """Port of the Prometheus endpoint; null: none."""
+    grace_s: Annotated[int, Field(ge=0)] = 30
+    """Time to finish what is in flight at a soft shutdown, s."""
+
+
+class FeedSettings(BaseModel):
+    """The change feed's push."""
+
+    stream: str | None = "tagfarm:feed"
+    """Valkey stream that changes are pushed to; null: none."""
+    stream_url: str | None = None
+    """Where that stream lives; null: the broker, if it is a Valkey or Redis."""
+
+
+class WebSettings(BaseModel):
+    """The HTTP gateway."""
+
+    host: str = "127.0.0.1"
+    port: int = 8400
+    token: SecretStr | None = None
+    """Bearer token. Without one the gateway only serves the loopback address."""
+
+
+class Settings(BaseSettings):
+    """All of it."""
+
+    model_config = SettingsConfigDict(env_prefix="TAGFARM_", env_nested_delimiter="__", env_file=".env", extra="ignore")
+
+    home: Path = Path("~/.local/share/tagfarm")
+    broker: BrokerSettings = BrokerSettings()
+    store: StoreSettings = StoreSettings()
+    media: MediaSettings = MediaSettings()
+    models: ModelSettings = ModelSettings()
+    worker: WorkerSettings = WorkerSettings()
+    feed: FeedSettings = FeedSettings()
+    web: WebSettings = WebSettings()
+
+    @model_validator(mode="after")
+    def _expand(self) -> Settings:
+        self.home = self.home.expanduser().absolute()
+        self.models.weights = self.models.weights.expanduser().absolute()
+        return self
+
+    @model_validator(mode="after")
+    def _safe(self) -> Settings:
+        """Refuse combinations that lose or double work, and say what to write instead."""
+        if self.broker.is_valkey and self.broker.visibility_timeout_s <= self.job_deadline_s:
+            raise ValueError(
+                f"TAGFARM_BROKER__VISIBILITY_TIMEOUT_S={self.broker.visibility_timeout_s} is not longer than the longest "
+                f"job ({self.job_deadline_s:.0f} s): a job still running would be delivered again. "
+                f"Set it to at least {self.job_deadline_s * 2:.0f}."
+            )
+        return self
+
+    @property
+    def job_deadline_s(self) -> float:
+        """The longest that one attempt may take, s."""
+        return self.media.fetch_deadline_s + self.media.decode_deadline_s + 60.0
+
+    @property
+    def store_url(self) -> str:
+        """SQLAlchemy URL."""
+        return self.store.url or f"sqlite:///{self.home / 'tagfarm.db'}"
+
+    @property
+    def artifacts_url(self) -> str:
+        """Root of the artifacts."""
+        return self.store.artifacts or (self.home / "artifacts").as_uri()
+
+    @property
+    def scratch(self) -> Path:
+        """Scratch folder; emptied of its dead at a node's start."""
+        return self.media.scratch or self.home / "scratch"
+
+    @property
+    def index(self) -> Path:
+        """This machine's copy of the sound index."""
+        return self.home / "sound-index"
+
+    @property
+    def stream_url(self) -> str | None:
+        """Where changes are pushed to, if anywhere."""
+        if self.feed.stream is None:
+            return None
+        return self.feed.stream_url or (self.broker.url if self.broker.is_valkey else None)
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """This process's settings, read once."""
+    return Settings()
