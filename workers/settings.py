@@ -15,6 +15,8 @@ from pydantic import BaseModel, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 CPUS = os.cpu_count() or 1
+ENCODE_ALLOWANCE_S = 30.0
+"""Time that networks, heads and commit may take on top of fetch and decode, s."""
 
 
 class BrokerSettings(BaseModel):
@@ -125,8 +127,8 @@ class Settings(BaseSettings):
         """Refuse combinations that lose or double work, and say what to write instead."""
         if self.broker.is_valkey and self.broker.visibility_timeout_s <= self.job_deadline_s:
             raise ValueError(
-                f"TAGFARM_BROKER__VISIBILITY_TIMEOUT_S={self.broker.visibility_timeout_s} is not longer than the longest "
-                f"job ({self.job_deadline_s:.0f} s): a job still running would be delivered again. "
+                f"TAGFARM_BROKER__VISIBILITY_TIMEOUT_S={self.broker.visibility_timeout_s} is not longer than the "
+                f"longest job ({self.job_deadline_s:.0f} s): a job still running would be delivered again. "
                 f"Set it to at least {self.job_deadline_s * 2:.0f}."
             )
         return self
@@ -134,7 +136,7 @@ class Settings(BaseSettings):
     @property
     def job_deadline_s(self) -> float:
         """The longest that one attempt may take, s."""
-        return self.media.fetch_deadline_s + self.media.decode_deadline_s + 60.0
+        return self.media.fetch_deadline_s + self.media.decode_deadline_s + ENCODE_ALLOWANCE_S
 
     @property
     def store_url(self) -> str:
