@@ -1,0 +1,130 @@
+"""Turn the files that packages carry into plain named tensors. No converter runs code from a file."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from .sources import WeightsError
+
+YAMNET_CLASSES = 521
+YAMNET_LABELS = "yamnet_label_list.txt"
+TFLITE_INT8 = 9
+TFLITE_INT32 = 2
+TFLITE_FLOAT32 = 0
+
+
+class ConversionFailed(WeightsError):
+    """The file is not what the converter expects."""
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """A converted file."""
+
+    tensors: dict[str, torch.Tensor]
+    labels: tuple[str, ...] = field(default=())
+    """Names of the classes, in the order of the network's outputs, where the file has them."""
+
+
+Converter = Callable[[bytes], Tensors]
+
+
+def convert_state_dict(content: bytes) -> Tensors:
+    """A torch checkpoint that is one flat dict of tensors, loaded without unpickling any code."""
+    try:
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ConversionFailed(f"not a plain torch checkpoint: {error}") from error
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise ConversionFailed("the checkpoint is not one flat dict of tensors")
+    # The count of training steps is of no use for inference.
+    kept = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
+    return Tensors({name: value.contiguous().clone() for name, value in kept.items()})
+
+
+def convert_yamnet(content: bytes) -> Tensors:
+    """YAMNet as published for TensorFlow Lite (int8 per channel), dequantised.
+
+    Gives `window` [400], `mel` [257, 64], `mel_offset` [64], `conv0`..`conv26` `.weight` (torch layout) and `.bias`,
+    `dense.weight` [521, 1024] and `.bias`, and the display names zipped behind the network.
+    """
+    try:
+        return _convert_yamnet(content)
+    except ConversionFailed:
+        raise
+    except Exception as error:  # flatbuffers raises whatever a broken offset leads to
+        raise ConversionFailed(f"not YAMNet as published for TensorFlow Lite: {error!r}") from error
+
+
+def _convert_yamnet(content: bytes) -> Tensors:
+    import tflite
+
+    model = tflite.Model.GetRootAsModel(content, 0)
+    graph = model.Subgraphs(0)
+    tensors: dict[str, torch.Tensor] = {}
+    convolutions = 0
+    for index in range(graph.OperatorsLength()):
+        operator = graph.Operators(index)
+        code = model.OperatorCodes(operator.OpcodeIndex())
+        kind = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+        inputs = operator.InputsAsNumpy()
+        if kind in (tflite.BuiltinOperator.CONV_2D, tflite.BuiltinOperator.DEPTHWISE_CONV_2D):
+            weight, bias = (_dequantised(model, graph.Tensors(int(i))) for i in inputs[1:3])
+            # TensorFlow keeps [out, h, w, in], and depthwise [1, h, w, channels]; torch wants [out, in / groups, h, w].
+            depthwise = kind == tflite.BuiltinOperator.DEPTHWISE_CONV_2D
+            order = (3, 0, 1, 2) if depthwise else (0, 3, 1, 2)
+            tensors[f"conv{convolutions}.weight"] = _tensor(weight.transpose(order))
+            tensors[f"conv{convolutions}.bias"] = _tensor(bias)
+            convolutions += 1
+        elif kind == tflite.BuiltinOperator.FULLY_CONNECTED:
+            weight, bias = (_dequantised(model, graph.Tensors(int(i))) for i in inputs[1:3])
+            if weight.shape[0] == YAMNET_CLASSES:
+                tensors["dense.weight"], tensors["dense.bias"] = _tensor(weight), _tensor(bias)
+            else:
+                tensors["mel"], tensors["mel_offset"] = _tensor(weight.T), _tensor(bias)
+        elif kind == tflite.BuiltinOperator.MUL:
+            tensors["window"] = _tensor(_dequantised(model, graph.Tensors(int(inputs[1]))))
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        labels = tuple(archive.read(YAMNET_LABELS).decode().splitlines())
+    expected = {"window": (400,), "mel": (257, 64), "mel_offset": (64,), "dense.weight": (YAMNET_CLASSES, 1024)}
+    found = {name: tuple(tensors[name].shape) for name in expected if name in tensors}
+    if found != expected or convolutions != 27 or len(labels) != YAMNET_CLASSES:
+        raise ConversionFailed(f"not YAMNet: {found}, {convolutions} convolutions, {len(labels)} labels")
+    return Tensors(tensors, labels)
+
+
+def _tensor(values: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.array(values, dtype=np.float32, order="C"))
+
+
+def _dequantised(model: Any, tensor: Any) -> np.ndarray:
+    """Float values of a constant: scale x (q - zero point), per channel where it is so quantised."""
+    raw = model.Buffers(tensor.Buffer()).DataAsNumpy()
+    shape = tuple(int(size) for size in tensor.ShapeAsNumpy())
+    kind = tensor.Type()
+    if kind == TFLITE_FLOAT32:
+        return raw.view("<f4").reshape(shape)
+    if kind not in (TFLITE_INT8, TFLITE_INT32):
+        raise ConversionFailed(f"a constant of tensor type {kind}")
+    values = raw.view("<i1" if kind == TFLITE_INT8 else "<i4").reshape(shape).astype(np.float64)
+    quantisation = tensor.Quantization()
+    scale = quantisation.ScaleAsNumpy().astype(np.float64)
+    zero = quantisation.ZeroPointAsNumpy().astype(np.float64)
+    if scale.size > 1:
+        along = [1] * values.ndim
+        along[quantisation.QuantizedDimension()] = scale.size
+        scale, zero = scale.reshape(along), zero.reshape(along)
+    return (values - zero) * scale
+
+
+CONVERTERS: dict[str, Converter] = {
+    "torch-state-dict": convert_state_dict,
+    "yamnet-tflite": convert_yamnet,
+}
