@@ -15,6 +15,9 @@ from pydantic import BaseModel, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 CPUS = os.cpu_count() or 1
+DEFAULT_BROKER = "redis://127.0.0.1:6379/0"
+BROKER_FILE = "broker.url"
+"""Where, in `home`, a running embedded farm says how to reach its broker."""
 ENCODE_ALLOWANCE_S = 30.0
 """Time that networks, heads and commit may take on top of fetch and decode, s."""
 
@@ -22,7 +25,8 @@ ENCODE_ALLOWANCE_S = 30.0
 class BrokerSettings(BaseModel):
     """The transport of jobs. Valkey or Redis (`redis://`), or RabbitMQ (`amqp://`)."""
 
-    url: str = "redis://127.0.0.1:6379/0"
+    url: str = ""
+    """Empty: the embedded farm that runs in `home`, if one does, or else a Valkey on this machine."""
     visibility_timeout_s: Annotated[int, Field(ge=30)] = 900
     """Valkey only: how long a message may stay unacknowledged before it is delivered again, s."""
 
@@ -120,6 +124,9 @@ class Settings(BaseSettings):
     def _expand(self) -> Settings:
         self.home = self.home.expanduser().absolute()
         self.models.weights = self.models.weights.expanduser().absolute()
+        if not self.broker.url:
+            running = self.home / BROKER_FILE
+            self.broker.url = running.read_text().strip() if running.is_file() else DEFAULT_BROKER
         return self
 
     @model_validator(mode="after")

@@ -1,0 +1,39 @@
+"""How commands speak: one console, one way to fail, one way to print JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+out = Console()
+err = Console(stderr=True)
+
+
+def fail(message: str, code: int = 1) -> NoReturn:
+    """Say what is wrong and what to do, and stop."""
+    err.print(f"[bold red]tagfarm:[/] {message}", highlight=False)
+    raise typer.Exit(code)
+
+
+def emit(value: Any) -> None:
+    """One JSON value on a line of its own, for machines."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n")
+    sys.stdout.flush()
+
+
+def counter(transient: bool = False) -> Progress:
+    """A progress bar that counts things."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=err,
+        transient=transient,
+    )

