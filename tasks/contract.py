@@ -48,17 +48,19 @@ class TagUpload(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     upload_id: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@-]*$")]
-    media: Annotated[str, Field(min_length=1, max_length=4096, description="file://, https:// or s3:// URI.")]
+    media: Annotated[Text, Field(min_length=1, max_length=4096, description="file://, https:// or s3:// URI.")]
     caption: Annotated[Text, Field(max_length=MAX_CAPTION)] = ""
     hashtags: Annotated[list[Text], Field(max_length=MAX_HASHTAGS)] = []
-    language: Annotated[str | None, Field(max_length=35, description="BCP 47, as the author set it.")] = None
-    country: Annotated[str | None, Field(max_length=2, description="ISO 3166-1 alpha-2.")] = None
+    language: Annotated[Text | None, Field(max_length=35, description="BCP 47, as the author set it.")] = None
+    country: Annotated[Text | None, Field(max_length=2, description="ISO 3166-1 alpha-2.")] = None
     device: Annotated[Text | None, Field(max_length=200)] = None
     account_id: Annotated[Text | None, Field(max_length=200)] = None
     parent_upload_id: Annotated[
-        str | None, Field(max_length=200, description="The upload that this one duets with or stitches.")
+        Text | None, Field(max_length=200, description="The upload that this one duets with or stitches.")
     ] = None
-    sound_id: Annotated[str | None, Field(max_length=200, description="The sound that the author says is used.")] = None
+    sound_id: Annotated[Text | None, Field(max_length=200, description="The sound that the author says is used.")] = (
+        None
+    )
     uploaded_at: datetime | None = None
     priority: Annotated[int, Field(ge=0, le=9, description="9 is most urgent.")] = 5
     taggers: Annotated[list[TaggerName] | None, Field(description="Which taggers to run; null: all.")] = None

@@ -1,0 +1,40 @@
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from workers.celery_config import celery_config
+from workers.settings import Settings
+
+
+def settings(tmp_path: Path, **values: object) -> Settings:
+    return Settings(home=tmp_path, _env_file=None, **values)  # type: ignore[arg-type]
+
+
+def test_a_visibility_timeout_shorter_than_the_job_is_refused_with_the_cure(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="Set it to at least"):
+        settings(tmp_path, broker={"visibility_timeout_s": 60}, media={"decode_deadline_s": 120})
+
+
+def test_the_three_places_agree_on_the_visibility_timeout(tmp_path: Path) -> None:
+    config = celery_config(settings(tmp_path, broker={"visibility_timeout_s": 700}))
+    assert config["broker_transport_options"]["visibility_timeout"] == 700
+    assert config["visibility_timeout"] == 700
+    assert config["result_backend_transport_options"]["visibility_timeout"] == 700
+
+
+def test_delivery_is_at_least_once_and_json_only(tmp_path: Path) -> None:
+    config = celery_config(settings(tmp_path))
+    assert config["task_acks_late"] is True
+    assert config["worker_prefetch_multiplier"] == 1
+    assert config["accept_content"] == ["json"]
+
+
+def test_a_running_embedded_farm_is_found(tmp_path: Path) -> None:
+    (tmp_path / "broker.url").write_text("redis://127.0.0.1:7777/0\n")
+    assert settings(tmp_path).broker.url == "redis://127.0.0.1:7777/0"
+    assert settings(tmp_path, broker={"url": "amqp://h"}).broker.url == "amqp://h"
+
+
+def test_rabbitmq_gets_no_valkey_options(tmp_path: Path) -> None:
+    assert "broker_transport_options" not in celery_config(settings(tmp_path, broker={"url": "amqp://guest@h//"}))
