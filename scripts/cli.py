@@ -1,0 +1,37 @@
+"""The `tagfarm` command."""
+
+from __future__ import annotations
+
+import typer
+
+from scripts.commands import farm, feed, schema, sounds, uploads, weights
+
+app = typer.Typer(
+    name="tagfarm",
+    help="A content-tagging worker farm for short video: what is seen, what is heard, and how good both are.",
+    epilog="Begin with: tagfarm doctor, then tagfarm tag FILE, then tagfarm up.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_show_locals=False,
+)
+app.command("up")(farm.up)
+app.command("worker", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(farm.worker)
+app.command("doctor")(farm.doctor)
+app.command("web")(farm.web)
+app.command("tag")(uploads.tag)
+app.command("enqueue")(uploads.enqueue)
+app.command("show")(feed.show)
+app.command("feed")(feed.feed)
+app.command("report")(feed.report)
+app.command("schema")(schema.schema)
+app.add_typer(weights.app, name="weights")
+app.add_typer(sounds.app, name="sounds")
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

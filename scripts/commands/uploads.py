@@ -1,0 +1,205 @@
+"""`tagfarm tag` and `tagfarm enqueue`: uploads into the pipeline, here or through the farm."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from scripts.console import counter, emit, err, fail, out
+
+Files = Annotated[list[Path], typer.Argument(help="Media files: video, sound or pictures.")]
+Taggers = Annotated[list[str] | None, typer.Option("--tagger", help="Only these taggers; repeat for several.")]
+Hashtags = Annotated[list[str] | None, typer.Option("--hashtag", help="Repeat for several.")]
+MAX_ID = 120
+
+
+def tag(
+    files: Files,
+    caption: Annotated[str, typer.Option(help="Caption, as the author wrote it.")] = "",
+    hashtag: Hashtags = None,
+    tagger: Taggers = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One TagDocument a line.")] = False,
+) -> None:
+    """Tag local files here and now: the farm's own pipeline, without a broker.
+
+    Nothing is stored: sounds are looked up in this machine's catalogue, and no original sound is registered.
+    """
+    from tasks.contract import TagUpload
+    from tasks.pipeline import analyse
+    from tasks.sound_library import SoundLibrary
+    from tasks.sounds import sound_uses, with_sounds
+    from workers.build import build_parts
+    from workers.settings import settings
+
+    here = settings().model_copy(deep=True)
+    here.media.roots = [Path("/")]
+    missing = [str(file) for file in files if not file.is_file()]
+    if missing:
+        fail(f"no such file: {', '.join(missing)}", code=2)
+    with err.status("loading the networks"):
+        parts = build_parts(here)
+        library = SoundLibrary(here.index)
+    worst = 0
+    try:
+        with counter(transient=True) as bars:
+            row = bars.add_task("tagging", total=len(files))
+            for file in files:
+                bars.update(row, description=f"tagging {file.name}")
+                upload = _validated(
+                    TagUpload,
+                    upload_id=upload_id_of(file),
+                    media=file.resolve().as_uri(),
+                    caption=caption,
+                    hashtags=hashtag or [],
+                    taggers=tagger,
+                )
+                analysis = analyse(upload, parts)
+                matches = library.match(analysis.fingerprint) if analysis.fingerprint else []
+                document = with_sounds(analysis.document, sound_uses(matches)).to_json()
+                worst = max(worst, 0 if document["outcome"] in ("ok", "degraded") else 1)
+                bars.advance(row)
+                emit(document) if as_json else show_document(document, str(file))
+    finally:
+        parts.close()
+    raise typer.Exit(worst)
+
+
+def enqueue(
+    media: Annotated[list[str], typer.Argument(help="Files or URIs (file://, https://, s3://).")],
+    upload_id: Annotated[str | None, typer.Option(help="Only with one upload; default: from the file's name.")] = None,
+    caption: Annotated[str, typer.Option(help="Caption, as the author wrote it.")] = "",
+    hashtag: Hashtags = None,
+    country: Annotated[str | None, typer.Option(help="ISO 3166-1 alpha-2.")] = None,
+    language: Annotated[str | None, typer.Option(help="BCP 47.")] = None,
+    parent: Annotated[str | None, typer.Option(help="upload_id that this duets with or stitches.")] = None,
+    priority: Annotated[int, typer.Option(min=0, max=9, help="9 is most urgent.")] = 5,
+    tagger: Taggers = None,
+    backfill: Annotated[bool, typer.Option(help="Bulk work: after all fresh uploads.")] = False,
+    wait: Annotated[bool, typer.Option(help="Wait for the documents, with progress.")] = False,
+    timeout: Annotated[float, typer.Option(help="With --wait: give up after so many seconds.")] = 600.0,
+    as_json: Annotated[bool, typer.Option("--json", help="One object a line.")] = False,
+) -> None:
+    """Send uploads to the farm, with the message that an upload service sends."""
+    from kombu.exceptions import OperationalError
+
+    from tasks.contract import TagUpload
+    from tasks.enqueue import Sender
+    from workers.settings import settings
+
+    if upload_id and len(media) > 1:
+        fail("--upload-id goes with one upload", code=2)
+    sender = Sender(settings().broker.url)
+    sent: list[str] = []
+    for item in media:
+        path = Path(item)
+        uri = path.resolve().as_uri() if path.exists() else item
+        if "://" not in uri:
+            fail(f"no such file, and not a URI: {item}", code=2)
+        upload = _validated(
+            TagUpload,
+            upload_id=upload_id or upload_id_of(Path(re.sub(r"[?#].*", "", item))),
+            media=uri,
+            caption=caption,
+            hashtags=hashtag or [],
+            country=country,
+            language=language,
+            parent_upload_id=parent,
+            priority=priority,
+            taggers=tagger,
+        )
+        try:
+            message = sender.send(upload, "backfill" if backfill else "uploads")
+        except OperationalError as error:
+            fail(f"the broker {settings().broker.url} cannot be reached ({error}); is the farm up? run: tagfarm up")
+        sent.append(upload.upload_id)
+        if as_json and not wait:
+            emit({"upload_id": upload.upload_id, "message": message})
+        elif not as_json:
+            err.print(f"enqueued {upload.upload_id}")
+    if wait:
+        _wait(sent, timeout, as_json)
+
+
+def _wait(upload_ids: list[str], timeout: float, as_json: bool) -> None:
+    from scripts.local import open_store
+
+    store = open_store()
+    waiting = dict.fromkeys(upload_ids)
+    deadline = time.monotonic() + timeout
+    with counter() as bars:
+        row = bars.add_task("tagging", total=len(waiting))
+        while waiting and time.monotonic() < deadline:
+            for upload_id in list(waiting):
+                status = store.status(upload_id)
+                if status is not None and status.state == "done":
+                    document = store.document(upload_id)
+                    del waiting[upload_id]
+                    bars.advance(row)
+                    if document is not None:
+                        emit(document) if as_json else show_document(document, upload_id)
+            time.sleep(0.2)
+    if waiting:
+        fail(f"no document after {timeout:.0f} s: {', '.join(waiting)}; is a node running? see: tagfarm doctor")
+
+
+def _validated(model: Any, **fields: Any) -> Any:
+    from pydantic import ValidationError
+
+    try:
+        return model(**fields)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        fail(problems, code=2)
+
+
+def upload_id_of(path: Path) -> str:
+    """A valid upload_id from a file's name."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-._")[:MAX_ID]
+    return plain or "upload"
+
+
+def show_document(document: dict[str, Any], title: str) -> None:
+    """One document as a person reads it in a terminal."""
+    colour = {"ok": "green", "degraded": "yellow"}.get(document["outcome"], "red")
+    duration = document["media"].get("duration_s")
+    length = f"  {duration:.1f} s" if duration else ""
+    out.print(f"[bold]{title}[/]  [{colour}]{document['outcome']}[/]{length}", highlight=False)
+    if document["reason"]:
+        out.print(f"  [{colour}]{document['reason']}[/]", highlight=False)
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
+    for name, value in summary(document):
+        table.add_row(f"[dim]{name}[/]", value)
+    out.print(table)
+
+
+def summary(document: dict[str, Any]) -> list[tuple[str, str]]:
+    """A document's sections in a line each, only those that say something."""
+    lines = [
+        ("topics", ", ".join(f"{topic['topic']} {topic['score']:.2f}" for topic in document["topics"])),
+        ("events", ", ".join(f"{event['event']} {event['score']:.2f}" for event in document["events"][:6])),
+        (
+            "sounds",
+            ", ".join(
+                f"{use['title'] or use['sound_id']} ({use['kind']}, {use['range'][0]:.1f}-{use['range'][1]:.1f} s "
+                f"from {use['offset_s']:.1f} s)"
+                for use in document["sounds"]
+            ),
+        ),
+    ]
+    music, speech, layout, quality = (document[key] for key in ("music", "speech", "layout", "quality"))
+    if music and music["present"] >= 0.3:
+        tempo = f", {music['tempo_bpm']:.0f} bpm" if music["tempo_bpm"] else ""
+        lines.append(("music", f"{music['present']:.2f}{tempo}"))
+    if speech and speech["present"] > 0:
+        lines.append(("speech", f"{speech['present']:.0%} of the sound"))
+    if layout and layout["kind"]:
+        lines.append(("layout", f"{layout['kind']} {layout['score']:.2f}"))
+    if quality:
+        parts = [f"{part} {quality[part]['score']:.2f}" for part in ("picture", "sound") if quality[part]]
+        lines.append(("quality", f"{quality['score']:.2f} ({', '.join(parts)})"))
+    return [(name, value) for name, value in lines if value]

@@ -1,0 +1,75 @@
+"""This machine's copy of the sound index, kept up with the store, and the matcher over it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
+
+from models.soundid.fingerprint import Fingerprint
+from models.soundid.index import DiskIndex
+from models.soundid.matcher import Matcher, SoundMatch
+
+SOUNDID_VERSION = "landmarks@1"
+PAGE = 500
+"""Sounds taken from the store at a time."""
+
+
+class StoredSound(Protocol):
+    """A sound as the store gives it."""
+
+    seq: int
+    sound_id: str
+    kind: str
+    title: str | None
+    fingerprint: bytes | None
+    """None: this sound is gone (removed, or merged into another)."""
+
+
+class SoundSource(Protocol):
+    """What gives sounds in the order of their sequence number: a store, or a transaction of one."""
+
+    def sounds_after(self, seq: int, limit: int) -> list[StoredSound]:
+        """The next sounds after `seq`, ascending, none skipped that was committed before."""
+
+
+class SoundLibrary:
+    """The index and its matcher. Safe to use from many threads and processes."""
+
+    def __init__(self, path: Path) -> None:
+        self.index = DiskIndex(path)
+        self._matcher = Matcher(self.index)
+        self._syncing = threading.Lock()
+
+    def match(self, fingerprint: Fingerprint) -> list[SoundMatch]:
+        """Known sounds in an upload, as far as this machine's copy has come."""
+        return self._matcher.match(fingerprint)
+
+    def sync(self, source: SoundSource) -> int:
+        """Take in what the store has and the copy has not. Returns how many sounds that were."""
+        taken = 0
+        with self._syncing:
+            while sounds := source.sounds_after(self.index.last_seq, PAGE):
+                self._absorb(sounds)
+                taken += len(sounds)
+        return taken
+
+    def _absorb(self, sounds: Iterable[StoredSound]) -> None:
+        for sound in sounds:
+            if sound.fingerprint is None:
+                self.index.remove(sound.sound_id, sound.seq)
+        living = [
+            (sound.seq, sound.sound_id, sound.kind, sound.title, Fingerprint.from_bytes(sound.fingerprint))
+            for sound in sounds
+            if sound.fingerprint is not None
+        ]
+        self.index.add(living)
+
+    @classmethod
+    def rebuild(cls, path: Path, source: SoundSource) -> SoundLibrary:
+        """Make the copy anew from the store."""
+        DiskIndex.recreate(path)
+        library = cls(path)
+        library.sync(source)
+        return library

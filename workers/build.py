@@ -1,0 +1,93 @@
+"""What a process that tags builds once: decoders, networks on the device, heads."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from media.fetch import FetchedMedia, FetchPolicy, fetch
+from media.pool import DecoderPool
+from media.types import Limits
+from models.layout.tagger import LayoutTagger
+from models.protocol import Encoder, Tagger, WeightsMissing
+from models.quality.picture import PictureMeasures
+from models.quality.sound import SoundMeasures
+from models.quality.tagger import QualityTagger
+from models.serving.device import choose_device
+from models.soundid.fingerprint import FingerprintObserver
+from models.sounds.events import EventsTagger
+from models.sounds.music import MusicTagger, TempoObserver
+from models.sounds.silero import SpeechEncoder
+from models.sounds.speech import SpeechTagger
+from models.sounds.yamnet import SoundEncoder
+from models.topics.efficientnet import PictureEncoder
+from models.topics.tagger import TopicsTagger
+from tasks.pipeline import Parts
+from tasks.sound_library import SOUNDID_VERSION
+from workers.settings import Settings
+
+log = logging.getLogger(__name__)
+
+OBSERVERS = (PictureMeasures, SoundMeasures, TempoObserver, FingerprintObserver)
+TAGGERS: tuple[Callable[[], Tagger], ...] = (
+    TopicsTagger,
+    EventsTagger,
+    MusicTagger,
+    SpeechTagger,
+    LayoutTagger,
+    QualityTagger,
+)
+
+
+def build_parts(settings: Settings) -> Parts:
+    """Load the networks and start the decoders. What has no weights is named in `Parts.absent`, never just left out."""
+    device = choose_device(settings.models.device)
+    weights, models = settings.models.weights, settings.models
+    options = {"device": device, "max_batch": models.max_batch, "max_wait_s": models.max_wait_ms / 1000}
+    factories: dict[str, Callable[[], Encoder]] = {
+        "picture": partial(PictureEncoder, weights, **options),
+        "yamnet": partial(SoundEncoder, weights, **options),
+        "silero": SpeechEncoder,
+    }
+    encoders: dict[str, Encoder] = {}
+    missing: dict[str, str] = {}
+    for name, factory in factories.items():
+        try:
+            encoders[name] = factory()
+        except WeightsMissing as error:
+            log.warning("encoder %s is absent: %s", name, error)
+            missing[name] = str(error)
+    taggers: list[Tagger] = []
+    absent: dict[str, str] = {}
+    for tagger_factory in TAGGERS:
+        tagger = tagger_factory()
+        lost = [name for name in tagger.encoders if name in missing]
+        if lost:
+            absent[tagger.name] = missing[lost[0]]
+        else:
+            taggers.append(tagger)
+    scratch = settings.scratch
+    scratch.mkdir(parents=True, exist_ok=True)
+    media = settings.media
+    limits = Limits(max_bytes=media.max_bytes, max_duration_s=media.max_duration_s, deadline_s=media.decode_deadline_s)
+    policy = FetchPolicy(
+        roots=tuple(media.roots),
+        allow_private_hosts=media.allow_private_hosts,
+        max_bytes=media.max_bytes,
+        deadline_s=media.fetch_deadline_s,
+    )
+    return Parts(
+        fetch=partial(_fetch, policy),
+        decoder=DecoderPool(media.decoders, limits, OBSERVERS, scratch),
+        encoders=encoders,
+        taggers=taggers,
+        absent=absent,
+        scratch=scratch,
+        soundid_version=SOUNDID_VERSION,
+    )
+
+
+def _fetch(policy: FetchPolicy, uri: str, folder: Path) -> FetchedMedia:
+    return fetch(uri, folder, policy)
