@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from ..protocol import Encoding, Evidence
 from ..registry.weights import load
+from ..serving.batcher import MicroBatcher
 from ..serving.device import inference_dtype
 from ..serving.layers import Activation, Convolution, fold_batch_norm
 
@@ -37,6 +38,7 @@ CPU_SLICE = 4
 """Pictures at once on a CPU: larger batches leave the cache and take up to twice the time a picture."""
 
 Crop = npt.NDArray[np.uint8]
+Row = npt.NDArray[np.float32]
 
 
 class _Block(nn.Module):
@@ -127,36 +129,43 @@ class PictureEncoder:
     name = "picture"
     version = "efficientnet-lite2@1"
 
-    def __init__(self, network: EfficientNetLite2, device: torch.device, *, max_batch: int = 32) -> None:
+    def __init__(
+        self, network: EfficientNetLite2, device: torch.device, *, max_batch: int = 32, max_wait_s: float = 0.01
+    ) -> None:
         self.device = device
         self.dtype = inference_dtype(device)
-        self.max_batch = max_batch
         self.network = network.to(device=device, dtype=self.dtype)
+        self.batcher: MicroBatcher[Crop, Row] = MicroBatcher(
+            self.forward, max_batch=max_batch, max_wait_s=max_wait_s, name=self.name
+        )
 
     @classmethod
-    def from_cache(cls, cache_dir: Path, device: torch.device, *, max_batch: int = 32) -> PictureEncoder:
+    def from_cache(
+        cls, cache_dir: Path, device: torch.device, *, max_batch: int = 32, max_wait_s: float = 0.01
+    ) -> PictureEncoder:
         """Build it from installed weights.
 
         Raises:
             WeightsMissing: they are not installed.
         """
-        return cls(EfficientNetLite2(load(WEIGHTS, cache_dir).tensors), device, max_batch=max_batch)
+        network = EfficientNetLite2(load(WEIGHTS, cache_dir).tensors)
+        return cls(network, device, max_batch=max_batch, max_wait_s=max_wait_s)
 
     def encode(self, evidence: Evidence) -> Encoding:
         """Encode all frames of one upload."""
         times = np.asarray(evidence.frame_times_s, dtype=np.float64)
-        crops = [prepare(frame) for frame in evidence.frames]
-        rows = [
-            row
-            for start in range(0, len(crops), self.max_batch)
-            for row in self.forward(crops[start : start + self.max_batch])
-        ]
+        rows = self.batcher.submit_many([prepare(frame) for frame in evidence.frames])
         table = np.stack(rows) if rows else np.zeros((0, EMBEDDING + CLASSES), np.float32)
         hop_s = float(np.median(np.diff(times))) if len(times) > 1 else evidence.duration_s
         return Encoding(self.version, times, hop_s, table[:, :EMBEDDING], table[:, EMBEDDING:])
 
-    def forward(self, crops: Sequence[Crop]) -> npt.NDArray[np.float32]:
-        """Run prepared crops through the network: [n, 1280 + 1000], embedding and probabilities side by side."""
+    def close(self) -> None:
+        """Stop the batcher's thread."""
+        self.batcher.close()
+
+    def forward(self, crops: Sequence[Crop]) -> list[Row]:
+        """Run prepared crops through the network: a row [1280 + 1000] each, embedding and
+        probabilities side by side."""
         batch = torch.from_numpy(np.stack(crops)).to(self.device)
         # [n, h, w, 3] seen as [n, 3, h, w] is channels_last already, which is what the convolutions like best.
         pixels = batch.permute(0, 3, 1, 2).to(self.dtype).sub_(PIXEL_MEAN).div_(PIXEL_SCALE)
@@ -167,4 +176,4 @@ class PictureEncoder:
                 torch.cat([embeddings.float(), functional.softmax(logits.float(), dim=1)], dim=1)
                 for embeddings, logits in outputs
             ]
-            return torch.cat(rows).cpu().numpy()
+            return list(torch.cat(rows).cpu().numpy())
