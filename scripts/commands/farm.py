@@ -1,0 +1,129 @@
+"""`tagfarm up`, `worker`, `doctor`, `web`: the processes."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.live import Live
+from rich.table import Table
+
+from scripts.console import emit, err, fail, out
+
+Roots = Annotated[
+    list[Path] | None, typer.Option("--root", help="Folder that file:// may read; repeat. Default: here.")
+]
+
+
+def up(
+    root: Roots = None,
+    nodes: Annotated[int, typer.Option(min=1, help="Nodes to start.")] = 1,
+    log: Annotated[Path | None, typer.Option(help="The nodes' log. Default: node.log in TAGFARM_HOME.")] = None,
+) -> None:
+    """Run a whole farm here, in the foreground: a real Valkey, the store in a file, nodes. Ctrl-C stops it cleanly."""
+    import signal
+
+    from scripts.local import open_store
+    from workers.embedded import EmbeddedFarm
+    from workers.settings import settings
+
+    home = settings().home
+    home.mkdir(parents=True, exist_ok=True)
+    store = open_store(create=True)
+    log_path = log or home / "node.log"
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    with log_path.open("ab") as log_file:
+        farm = EmbeddedFarm(home, root or [Path.cwd()], nodes, log=log_file)
+        try:
+            farm.start()
+            err.print(f"broker [bold]{farm.broker_url}[/]   store [bold]{settings().store_url}[/]", highlight=False)
+            err.print(f"log {log_path}   try: tagfarm enqueue FILE --wait   stop: Ctrl-C", highlight=False)
+            started = time.monotonic()
+            with Live(console=err, refresh_per_second=2) as live:
+                while True:
+                    alive = sum(node.poll() is None for node in farm.nodes)
+                    live.update(_status(store.counts(), farm.queue_lengths(), alive, time.monotonic() - started))
+                    if alive == 0:
+                        fail(f"every node has ended; see {log_path}")
+                    time.sleep(0.5)
+        except KeyboardInterrupt:
+            err.print("stopping: what is in flight is finished first")
+        finally:
+            farm.stop()
+            store.close()
+    err.print("stopped")
+
+
+def _status(counts: dict[str, int], queues: dict[str, int], alive: int, seconds: float) -> Table:
+    table = Table(box=None, header_style="dim")
+    for name in ("up", "nodes", *queues, *counts):
+        table.add_column(name, justify="right")
+    minutes, rest = divmod(int(seconds), 60)
+    values = [f"{minutes}:{rest:02d}", str(alive), *map(str, queues.values()), *map(str, counts.values())]
+    table.add_row(*values)
+    return table
+
+
+def worker(
+    context: typer.Context,
+    queues: Annotated[
+        str, typer.Option("-Q", "--queues", help="Queues to serve, the urgent first.")
+    ] = "uploads,backfill",
+    concurrency: Annotated[int | None, typer.Option("-c", "--concurrency", help="Uploads in flight.")] = None,
+    name: Annotated[str, typer.Option(help="The node's name.")] = "tagfarm",
+    log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING, ERROR.")] = "INFO",
+) -> None:
+    """One node: `celery -A workers.app worker` with good defaults. More of Celery's options may follow."""
+    from workers.app import app
+    from workers.settings import settings
+
+    arguments = ["worker", "-P", "threads", "-Q", queues, "-l", log_level, "-n", f"{name}@%h"]
+    arguments += ["-c", str(concurrency or settings().worker.concurrency), *context.args]
+    app.worker_main(arguments)
+
+
+def doctor(
+    quick: Annotated[bool, typer.Option(help="Only what a health check needs: broker, store, weights.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One finding a line.")] = False,
+) -> None:
+    """Say what is missing or unsafe, and how to mend it. Exits 1 if the farm cannot work."""
+    from workers.doctor import examine
+
+    findings = examine(quick=quick)
+    marks = {"good": "[green]good[/]", "warning": "[yellow]warn[/]", "bad": "[bold red]BAD [/]"}
+    for finding in findings:
+        if as_json:
+            emit({"what": finding.what, "state": finding.state, "found": finding.found, "cure": finding.cure})
+        else:
+            out.print(f"{marks[finding.state]}  [bold]{finding.what}[/]: {finding.found}", highlight=False)
+            if finding.cure:
+                out.print(f"      {finding.cure}", highlight=False)
+    raise typer.Exit(1 if any(finding.state == "bad" for finding in findings) else 0)
+
+
+def web(
+    host: Annotated[str | None, typer.Option(help="Default: TAGFARM_WEB__HOST.")] = None,
+    port: Annotated[int | None, typer.Option(help="Default: TAGFARM_WEB__PORT.")] = None,
+) -> None:
+    """The HTTP gateway: enqueue, documents, feed, report pages. Beyond the loopback address it needs a token."""
+    import uvicorn
+
+    from scripts.local import open_artifacts, open_store
+    from tasks.enqueue import Sender
+    from web.gateway import create_gateway
+    from workers.settings import settings
+
+    web_settings = settings().web
+    address = host or web_settings.host
+    token = web_settings.token.get_secret_value() if web_settings.token else None
+    if address not in ("127.0.0.1", "::1", "localhost") and not token:
+        fail(f"{address} is not the loopback address: set TAGFARM_WEB__TOKEN first", code=2)
+    gateway = create_gateway(open_store(create=True), open_artifacts(), Sender(settings().broker.url), token)
+    uvicorn.run(gateway, host=address, port=port or web_settings.port, log_level=os.environ.get("LOG_LEVEL", "info"))

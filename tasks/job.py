@@ -1,0 +1,187 @@
+"""One message's way through the farm: admit, analyse under a lease, settle its sounds, commit.
+
+The ledger in the store is the truth and the broker only transport: a message may come twice, late, or not at all
+(then the sweeper sends it again), and every ending is written down before the message is acknowledged.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from media.fetch import FetchUnavailable
+from store.artifacts import ArtifactStore
+from store.store import Commit, LeaseLost, SoundUseRow, Started, Store, TagRow
+from tasks.contract import QUEUE, SoundUse, TagDocument, TagUpload
+from tasks.leases import LeaseKeeper
+from tasks.pipeline import Analysis, Clock, Parts, analyse
+from tasks.sound_library import SoundLibrary
+from tasks.sounds import original_title, original_use, sound_uses, with_sounds
+
+log = logging.getLogger(__name__)
+
+Handled = Literal["committed", "known", "busy", "lost", "retry", "refused"]
+
+RETRY_S = (5.0, 30.0, 120.0, 600.0)
+"""Waits before an upload is tried again whose file could not be had, s; the last one repeats."""
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Where messages become documents: everything that handling one needs."""
+
+    store: Store
+    artifacts: ArtifactStore
+    parts: Parts
+    library: SoundLibrary
+    leases: LeaseKeeper
+    owner: str
+    lease_s: float
+    max_attempts: int
+    observe: Callable[[Handled, TagDocument | None, float], None] = lambda *_: None
+    """Told of every handled message: how it ended, its document, and how long it took, s."""
+
+    def handle(self, message: Mapping[str, Any], queue: str = QUEUE) -> Handled:
+        """Handle one message. Returns how it ended; after any of these the message can be acknowledged."""
+        start = time.perf_counter()
+        handled, document = self._handle(message, queue)
+        self.observe(handled, document, time.perf_counter() - start)
+        return handled
+
+    def _handle(self, message: Mapping[str, Any], queue: str) -> tuple[Handled, TagDocument | None]:
+        try:
+            upload = TagUpload.model_validate(message)
+        except ValidationError as error:
+            self._refuse(message, error)
+            return "refused", None
+        request = upload.model_dump(mode="json", exclude_defaults=True)
+        admission = self.store.admit(
+            upload.upload_id, request, upload.request_hash(), owner=self.owner, lease_s=self.lease_s, queue=queue
+        )
+        if not isinstance(admission, Started):
+            name = type(admission).__name__.lower()
+            log.info("upload %s: %s, nothing to do", upload.upload_id, name)
+            return ("busy" if name == "busy" else "known"), None
+        with self.leases.holding(admission.attempt_id):
+            return self._attempt(upload, admission)
+
+    def _attempt(self, upload: TagUpload, attempt: Started) -> tuple[Handled, TagDocument | None]:
+        try:
+            analysis = analyse(upload, self.parts)
+            document = self._commit(upload, attempt, analysis)
+        except LeaseLost:
+            log.warning("upload %s: another node has it now, nothing was written", upload.upload_id)
+            return "lost", None
+        except FetchUnavailable as error:
+            if attempt.number >= self.max_attempts:
+                gone = TagDocument(
+                    upload_id=upload.upload_id,
+                    outcome="timeout",
+                    reason=f"the media could not be fetched in {attempt.number} attempts: {error}",
+                )
+                return "committed", self._commit(upload, attempt, Analysis(gone))
+            self._again(upload, attempt, f"fetch: {error}")
+            return "retry", None
+        except Exception as error:
+            log.exception("upload %s: attempt %d failed", upload.upload_id, attempt.number)
+            self._again(upload, attempt, f"{type(error).__name__}: {error}"[:500])
+            return "retry", None
+        log.info("upload %s: %s in %s", upload.upload_id, document.outcome, document.timings_ms)
+        return "committed", document
+
+    def _again(self, upload: TagUpload, attempt: Started, reason: str) -> None:
+        """Give the upload back to the ledger; the sweeper sends it again when it is due."""
+        wait = RETRY_S[min(attempt.number, len(RETRY_S)) - 1]
+        log.warning("upload %s: again in %.0f s (%s)", upload.upload_id, wait, reason)
+        self.store.fail(attempt.attempt_id, reason, retry_in_s=wait)
+
+    def _commit(self, upload: TagUpload, attempt: Started, analysis: Analysis) -> TagDocument:
+        clock = Clock()
+        fingerprint = analysis.fingerprint
+        uses: list[SoundUse] = []
+        with clock.stage("match"):
+            if fingerprint is not None:
+                self.library.sync(self.store)
+                uses = sound_uses(self.library.match(fingerprint))
+        artifact = None
+        with clock.stage("artifacts"):
+            if analysis.artifacts:
+                artifact = self.artifacts.put(upload.upload_id, attempt.attempt_id, analysis.artifacts)
+        registered = False
+        with self.store.commit(attempt.attempt_id) as transaction:
+            if fingerprint is not None and not uses and fingerprint.recognisable:
+                uses, registered = self._register(upload, analysis, transaction)
+            document = with_sounds(analysis.document, uses).model_copy(
+                update={
+                    "attempts": attempt.number,
+                    "timings_ms": {**analysis.document.timings_ms, **clock.ms},
+                }
+            )
+            transaction.finish(document.to_json(), tag_rows(document), sound_use_rows(document), artifact)
+        if registered:
+            self.library.sync(self.store)
+        return document
+
+    def _register(self, upload: TagUpload, analysis: Analysis, transaction: Commit) -> tuple[list[SoundUse], bool]:
+        """Make the upload's sound a sound of its own - unless another node was just quicker with the same one."""
+        assert analysis.fingerprint is not None
+        transaction.lock_sounds()
+        if self.library.sync(transaction) and (uses := sound_uses(self.library.match(analysis.fingerprint))):
+            return uses, False
+        title = original_title(upload.upload_id)
+        sound_id = transaction.add_sound(
+            kind="original",
+            title=title,
+            duration_s=analysis.fingerprint.duration_s,
+            fingerprint=analysis.fingerprint.to_bytes(),
+            origin_upload_id=upload.upload_id,
+        )
+        return [original_use(sound_id, title, analysis.fingerprint)], True
+
+    def _refuse(self, message: Mapping[str, Any], error: ValidationError) -> None:
+        """A message that is no upload: nothing can be tagged, but nobody shall wonder where it went."""
+        problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        log.error("refused a message: %s", problems)
+        self.store.refuse(json.dumps(message, default=str)[:100_000], problems[:2000])
+
+
+def tag_rows(document: TagDocument) -> list[TagRow]:
+    """The document's tags, one row each, for queries by tag."""
+    rows = [
+        TagRow(
+            tagger="topics", version=document.models["topics"], tag=topic.topic, score=topic.score, ranges=topic.ranges
+        )
+        for topic in document.topics
+    ]
+    rows += [
+        TagRow(
+            tagger="events", version=document.models["events"], tag=event.event, score=event.score, ranges=event.ranges
+        )
+        for event in document.events
+    ]
+    if document.layout is not None and document.layout.kind is not None:
+        layout = document.layout
+        rows.append(TagRow("layout", document.models["layout"], str(layout.kind), layout.score, []))
+    return rows
+
+
+def sound_use_rows(document: TagDocument) -> list[SoundUseRow]:
+    """The document's sounds, one row each."""
+    return [
+        SoundUseRow(
+            sound_id=use.sound_id,
+            score=use.score,
+            start_s=use.range[0],
+            end_s=use.range[1],
+            offset_s=use.offset_s,
+            speed=use.speed,
+            pitch_semitones=use.pitch_semitones,
+        )
+        for use in document.sounds
+    ]

@@ -1,0 +1,38 @@
+"""The sweeper: sends again what a dead node held, what is due for another try, and what a broker forgot.
+
+The ledger claims each upload for one sweeper only, so any number of nodes may sweep.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from store.store import Store
+from tasks.contract import TagDocument
+
+log = logging.getLogger(__name__)
+
+Send = Callable[[Mapping[str, Any], str, int], None]
+"""`send(message, queue, priority)`"""
+
+
+def sweep(store: Store, send: Send, max_attempts: int) -> int:
+    """One round. Returns how many uploads were sent again."""
+    sent = 0
+    for due in store.claim_due(max_attempts):
+        if due.exhausted:
+            document = TagDocument(
+                upload_id=due.upload_id,
+                outcome="quarantined",
+                reason=f"{due.attempts} attempts ended without an answer; the last: {due.reason}",
+                attempts=due.attempts,
+            )
+            if store.quarantine(due.upload_id, due.request_hash, document.to_json()):
+                log.error("upload %s is quarantined: %s", due.upload_id, document.reason)
+            continue
+        log.warning("upload %s is sent again (attempts so far: %d; %s)", due.upload_id, due.attempts, due.reason)
+        send(due.request, due.queue, due.priority)
+        sent += 1
+    return sent

@@ -1,0 +1,75 @@
+"""The HTTP gateway: what the queue and the store offer, for those who speak HTTP rather than Celery or SQL."""
+
+from __future__ import annotations
+
+import hmac
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Header, HTTPException, Query
+from fastapi.responses import HTMLResponse
+from kombu.exceptions import OperationalError
+
+from store.artifacts import ArtifactStore
+from store.store import Store
+from tasks.contract import TagDocument, TagUpload
+from tasks.enqueue import Sender
+from web.report import render
+
+MAX_PAGE = 500
+
+
+def create_gateway(store: Store, artifacts: ArtifactStore, sender: Sender, token: str | None) -> FastAPI:
+    """The application. With a token every call must carry `Authorization: Bearer TOKEN`."""
+
+    def authorised(authorization: Annotated[str, Header()] = "") -> None:
+        if token is not None and not hmac.compare_digest(authorization.encode(), f"Bearer {token}".encode()):
+            raise HTTPException(401, "a bearer token is needed", headers={"WWW-Authenticate": "Bearer"})
+
+    gateway = FastAPI(title="tagfarm", version="1", dependencies=[Depends(authorised)])
+
+    @gateway.post("/v1/uploads", status_code=202)
+    def enqueue(upload: TagUpload) -> dict[str, str]:
+        """Enqueue one upload."""
+        try:
+            return {"upload_id": upload.upload_id, "message": sender.send(upload)}
+        except OperationalError as error:
+            raise HTTPException(503, "the broker cannot be reached; try again") from error
+
+    @gateway.get("/v1/uploads/{upload_id}", response_model=TagDocument, response_model_by_alias=True)
+    def document(upload_id: str) -> Any:
+        """One upload's document."""
+        found = store.document(upload_id)
+        if found is None:
+            status = store.status(upload_id)
+            raise HTTPException(404, f"no document: {status.state}" if status else "no such upload")
+        return found
+
+    @gateway.get("/v1/uploads/{upload_id}/report", response_class=HTMLResponse)
+    def report(upload_id: str) -> str:
+        """One upload's report page."""
+        kept = store.kept(upload_id)
+        if kept is None:
+            raise HTTPException(404, "no document")
+        return render(kept.document, artifacts.get(kept.artifact) if kept.artifact else None, kept.request)
+
+    @gateway.get("/v1/feed")
+    def feed(
+        after: Annotated[int, Query(ge=0)] = 0, limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100
+    ) -> dict[str, Any]:
+        """The change feed after a cursor; `cursor` is what to ask with next."""
+        events = store.feed(after, limit)
+        return {
+            "cursor": events[-1].cursor if events else after,
+            "events": [
+                {
+                    "cursor": event.cursor,
+                    "event": event.event,
+                    "upload_id": event.upload_id,
+                    "at": event.at.isoformat(),
+                    "document": event.document,
+                }
+                for event in events
+            ],
+        }
+
+    return gateway

@@ -1,0 +1,167 @@
+"""`tagfarm doctor`: what is missing or unsafe on this machine, and how to mend it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import ValidationError
+from sqlalchemy.engine import make_url
+
+from workers.settings import Settings
+
+State = Literal["good", "warning", "bad"]
+MIN_SCRATCH_GB = 5.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    state: State
+    found: str
+    cure: str = ""
+
+
+def examine(quick: bool = False) -> list[Finding]:
+    """Look at everything; nothing is changed."""
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        message = "; ".join(
+            f"{'.'.join(map(str, item['loc'])) or 'settings'}: {item['msg']}" for item in error.errors()
+        )
+        return [Finding("settings", "bad", message, "see workers/settings.py for every setting and its meaning")]
+    looks: list[Callable[[Settings], list[Finding]]] = [_broker, _store, _weights]
+    if not quick:
+        looks += [_device, _decoder, _sandbox, _scratch, _roots, _sounds]
+    findings = []
+    for look in looks:
+        try:
+            findings += look(settings)
+        except Exception as error:
+            findings.append(Finding(look.__name__.strip("_"), "bad", f"{type(error).__name__}: {error}"))
+    return findings
+
+
+def _broker(settings: Settings) -> list[Finding]:
+    from kombu import Connection
+
+    url = settings.broker.url
+    try:
+        with Connection(url, connect_timeout=3, transport_options={"socket_connect_timeout": 3}) as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0.1)
+            shown = connection.as_uri()
+    except Exception as error:
+        cure = "start one here with `tagfarm up`, or set TAGFARM_BROKER__URL"
+        return [Finding("broker", "bad", f"cannot be reached: {error}", cure)]
+    return [Finding("broker", "good", shown)]
+
+
+def _store(settings: Settings) -> list[Finding]:
+    from store.store import Store, StoreError
+
+    url = make_url(settings.store_url)
+    shown = url.render_as_string(hide_password=True)
+    if url.get_backend_name() == "sqlite" and not settings.home.exists():
+        return [Finding("store", "warning", f"{shown} is not there yet", "`tagfarm up` or a worker makes it")]
+    try:
+        store = Store.open(settings.store_url)
+        store.check()
+        store.close()
+    except StoreError as error:
+        return [Finding("store", "bad", str(error), "check TAGFARM_STORE__URL and that the database runs")]
+    return [Finding("store", "good", shown)]
+
+
+def _weights(settings: Settings) -> list[Finding]:
+    from models.registry.weights import list_weights
+
+    findings = []
+    for status in list_weights(settings.models.weights):
+        if status.state == "installed":
+            findings.append(Finding(f"weights {status.entry.name}", "good", f"version {status.entry.version}"))
+        else:
+            cure = f"tagfarm weights pull {status.entry.name}"
+            found = f"{status.state}: its taggers are reported as absent"
+            findings.append(Finding(f"weights {status.entry.name}", "bad", found, cure))
+    return findings
+
+
+def _device(settings: Settings) -> list[Finding]:
+    import torch
+
+    from models.serving.device import choose_device
+
+    device = choose_device(settings.models.device)
+    if device.type == "cuda":
+        return [Finding("device", "good", f"{device}: {torch.cuda.get_device_name(device)}")]
+    cure = (
+        "" if settings.models.device == "cpu" else "fine for trying; set TAGFARM_MODELS__DEVICE=cpu to say it is meant"
+    )
+    return [Finding("device", "good" if not cure else "warning", f"CPU, {torch.get_num_threads()} threads", cure)]
+
+
+def _decoder(settings: Settings) -> list[Finding]:
+    import av
+
+    wanted = ("h264", "hevc", "vp9", "av1", "aac", "mp3", "opus")
+    missing = [name for name in wanted if name not in av.codecs_available]
+    if missing:
+        return [
+            Finding("decoder", "bad", f"PyAV {av.__version__} lacks {', '.join(missing)}", "install PyAV's own wheel")
+        ]
+    return [Finding("decoder", "good", f"PyAV {av.__version__}, libavcodec {av.library_versions['libavcodec'][0]}")]
+
+
+def _sandbox(settings: Settings) -> list[Finding]:
+    from media.sandbox import capabilities
+
+    found = capabilities()
+    findings = []
+    for name, works in found.items():
+        cure = (
+            "" if works else "the decoder runs without it here; a newer kernel or a right to make namespaces gives it"
+        )
+        findings.append(
+            Finding(f"sandbox {name}", "good" if works else "warning", "in force" if works else "absent", cure)
+        )
+    return findings
+
+
+def _scratch(settings: Settings) -> list[Finding]:
+    folder = settings.scratch
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free / 1e9
+    if free < MIN_SCRATCH_GB:
+        return [Finding("scratch", "bad", f"{free:.1f} GB free at {folder}", "set TAGFARM_MEDIA__SCRATCH elsewhere")]
+    return [Finding("scratch", "good", f"{free:.0f} GB free at {folder}")]
+
+
+def _roots(settings: Settings) -> list[Finding]:
+    roots = settings.media.roots
+    if not roots:
+        cure = 'TAGFARM_MEDIA__ROOTS=["/uploads"] lets nodes read that folder; https:// and s3:// need none'
+        return [Finding("media roots", "warning", "none: no file:// upload will be read", cure)]
+    broad = [str(root) for root in roots if root.resolve() == root.resolve().parent or root.resolve() == settings.home]
+    if broad:
+        return [
+            Finding("media roots", "bad", f"{', '.join(broad)} lets an upload name any file", "name narrower folders")
+        ]
+    return [Finding("media roots", "good", ", ".join(map(str, roots)))]
+
+
+def _sounds(settings: Settings) -> list[Finding]:
+    from models.soundid.index import DiskIndex
+
+    if not settings.index.exists():
+        return [Finding("sound index", "good", "empty: it is made from the store when the first node starts")]
+    try:
+        stats = DiskIndex(settings.index).stats()
+    except Exception as error:
+        return [Finding("sound index", "bad", str(error), "tagfarm sounds rebuild")]
+    return [Finding("sound index", "good", f"{stats['sounds']} sounds, {stats['bytes'] / 1e6:.1f} MB")]

@@ -1,0 +1,49 @@
+"""What a node says of itself to Prometheus."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram, start_http_server
+
+from tasks.contract import TagDocument
+from tasks.job import Handled
+from tasks.leases import LeaseKeeper
+from tasks.pipeline import Parts
+
+HANDLED = Counter("tagfarm_messages_total", "Messages handled, by how they ended.", ["ending"])
+DOCUMENTS = Counter("tagfarm_documents_total", "Documents written, by outcome.", ["outcome"])
+ABSENT = Counter("tagfarm_absent_total", "Taggers that were asked for and could not speak.", ["tagger"])
+SECONDS = Histogram(
+    "tagfarm_upload_seconds", "From message to commit, s.", buckets=(0.5, 1, 2, 4, 8, 15, 30, 60, 120, 300)
+)
+STAGES = Histogram("tagfarm_stage_seconds", "By stage of the pipeline, s.", ["stage"])
+IN_FLIGHT = Gauge("tagfarm_in_flight", "Uploads in work on this node.")
+BATCH_FILL = Gauge("tagfarm_batch_fill", "Items in a network's mean batch.", ["network"])
+FORWARD_SECONDS = Gauge("tagfarm_forward_seconds", "Time that a network's forward passes took so far, s.", ["network"])
+
+
+def observe(handled: Handled, document: TagDocument | None, seconds: float) -> None:
+    """Count one handled message."""
+    HANDLED.labels(handled).inc()
+    if document is None:
+        return
+    DOCUMENTS.labels(document.outcome).inc()
+    SECONDS.observe(seconds)
+    for tagger in document.absent:
+        ABSENT.labels(tagger).inc()
+    for stage, milliseconds in document.timings_ms.items():
+        STAGES.labels(stage).observe(milliseconds / 1000)
+
+
+def watch(leases: LeaseKeeper, parts: Parts) -> None:
+    """Read the node's gauges whenever someone asks."""
+    IN_FLIGHT.set_function(lambda: len(leases.held()))
+    for name, encoder in parts.encoders.items():
+        batcher = getattr(encoder, "batcher", None)
+        if batcher is not None:
+            BATCH_FILL.labels(name).set_function(lambda batcher=batcher: batcher.stats().mean_fill)
+            FORWARD_SECONDS.labels(name).set_function(lambda batcher=batcher: batcher.stats().forward_wall_s)
+
+
+def serve(port: int) -> None:
+    """Serve `/metrics`."""
+    start_http_server(port)

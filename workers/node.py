@@ -1,0 +1,149 @@
+"""One node: what its threads share, and the small threads that keep it honest (leases, sweeper, feed push, gauges)."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from celery import Celery
+
+from store.artifacts import ArtifactStore
+from store.push import StreamPusher
+from store.store import Store
+from tasks import runtime
+from tasks.enqueue import send
+from tasks.job import Desk
+from tasks.leases import LeaseKeeper
+from tasks.sound_library import SoundLibrary
+from tasks.sweep import sweep
+from workers import metrics
+from workers.build import build_parts
+from workers.settings import Settings
+
+log = logging.getLogger(__name__)
+
+SWEEP_S = 5.0
+PUSH_S = 0.2
+STALE_SCRATCH_S = 6 * 3600.0
+"""Age from which a scratch folder is taken for a dead node's, s."""
+
+_node: Node | None = None
+
+
+class Node:
+    """Everything of this process. Built once, before the first message is taken."""
+
+    def __init__(self, settings: Settings, app: Celery) -> None:
+        self._settings = settings
+        self._app = app
+        settings.home.mkdir(parents=True, exist_ok=True)
+        _clear_scratch(settings)
+        self.store = Store.open(settings.store_url)
+        self.parts = build_parts(settings)
+        self.leases = LeaseKeeper(
+            lambda attempt_id: self.store.heartbeat(attempt_id, settings.worker.lease_s), settings.worker.lease_s
+        )
+        self.library = SoundLibrary(settings.index)
+        self.library.sync(self.store)
+        self.desk = Desk(
+            store=self.store,
+            artifacts=ArtifactStore(settings.artifacts_url),
+            parts=self.parts,
+            library=self.library,
+            leases=self.leases,
+            owner=f"{socket.gethostname()}:{os.getpid()}",
+            lease_s=settings.worker.lease_s,
+            max_attempts=settings.worker.max_attempts,
+            observe=metrics.observe,
+        )
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Begin the node's own rounds."""
+        self.leases.start()
+        self._every(SWEEP_S, "sweeper", self._sweep)
+        if self._settings.stream_url is not None:
+            self._every(PUSH_S, "pusher", self._pusher())
+        if self._settings.worker.metrics_port is not None:
+            metrics.serve(self._settings.worker.metrics_port)
+        metrics.watch(self.leases, self.parts)
+
+    def close(self) -> None:
+        """Hand back what is still in work, stop the rounds, end the decoders."""
+        self._stopping.set()
+        self.leases.stop()
+        for attempt_id in self.leases.held():
+            self.store.hand_back(attempt_id)
+        for thread in self._threads:
+            thread.join(timeout=SWEEP_S)
+        self.parts.close()
+        self.store.close()
+
+    def _every(self, seconds: float, name: str, round_: Callable[[], Any]) -> None:
+        def run() -> None:
+            pause = seconds
+            while not self._stopping.wait(pause):
+                try:
+                    round_()
+                    pause = seconds
+                except Exception:
+                    # The store or the broker is away: go on asking, ever more slowly.
+                    log.exception("the %s failed; trying again", name)
+                    pause = min(60.0, pause * 2 + 1)
+
+        thread = threading.Thread(target=run, name=name, daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    def _sweep(self) -> None:
+        sweep(self.store, self._send, self._settings.worker.max_attempts)
+
+    def _send(self, message: Mapping[str, Any], queue: str, priority: int) -> None:
+        send(self._app, dict(message), queue, priority)
+
+    def _pusher(self) -> Callable[[], Any]:
+        import redis
+
+        client = redis.Redis.from_url(str(self._settings.stream_url))
+        pusher = StreamPusher(self.store, client, str(self._settings.feed.stream))
+        return pusher.push
+
+
+def open_node(settings: Settings, app: Celery) -> Node:
+    """Open this process's node and give the tasks their desk."""
+    global _node  # noqa: PLW0603
+    _node = Node(settings, app)
+    runtime.install(_node.desk)
+    return _node
+
+
+def node() -> Node:
+    """This process's node."""
+    if _node is None:
+        raise RuntimeError("no node is open in this process")
+    return _node
+
+
+def close_node() -> None:
+    """Close this process's node, if one is open."""
+    global _node  # noqa: PLW0603
+    if _node is not None:
+        runtime.install(None)
+        _node.close()
+        _node = None
+
+
+def _clear_scratch(settings: Settings) -> None:
+    """Remove what killed nodes left. Young folders may be a neighbour's."""
+    if not settings.scratch.is_dir():
+        return
+    for folder in settings.scratch.iterdir():
+        if time.time() - folder.stat().st_mtime > STALE_SCRATCH_S:
+            shutil.rmtree(folder, ignore_errors=True)
