@@ -1,0 +1,150 @@
+"""The warm decoder process. For each upload it forks a child that confines itself, decodes that one file, and ends.
+
+The warm process imports everything once and never sees a byte of an upload; the child holds nothing but the open file
+and its own folder. So no upload can reach another's, nothing leaks from one to the next, and no hostile process speaks
+to the farm but through files (`media.exchange`). Forking is safe here: this process has a single thread and no device.
+"""
+
+from __future__ import annotations
+
+import errno
+import gc
+import os
+import pickle
+import select
+import signal
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NoReturn
+
+# Nothing heavy is imported above: `warm` must set the number of threads before numpy is first imported.
+if TYPE_CHECKING:
+    from media.types import Limits, ObserverFactory
+
+ORPHAN_CHECK_S = 0.5
+"""How often a waiting decoder looks whether the farm is still there, s."""
+
+NO_SPACE = 28
+"""Exit status of a child that could not write its answer."""
+
+_ENVIRONMENT = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+_observers: Sequence[ObserverFactory] = ()
+_failure: str | None = None
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How the child ended."""
+
+    how: Literal["done", "timeout", "died", "full", "broken"]
+    """done: it wrote an answer; full: there is no space for one; broken: this decoder cannot work at all."""
+    detail: str = ""
+
+
+def warm(observers: bytes) -> None:
+    """Make ready: empty the environment, import all that decoding needs, and build each observer once.
+
+    `observers` is a pickled sequence of factories. A failure is kept for `decode_upload` to tell: a process that fails
+    to start would only be started again.
+    """
+    global _observers, _failure  # noqa: PLW0603  the state of this process
+    from media import sandbox
+
+    sandbox.scrub_environment(_ENVIRONMENT)
+    try:
+        import cv2
+
+        import media.decode  # noqa: F401
+
+        cv2.setNumThreads(1)
+        _observers = pickle.loads(observers)  # noqa: S301  from the farm's own process
+        for factory in _observers:
+            factory()
+    except Exception:
+        _failure = traceback.format_exc()
+    # What is here now is never collected, so that children share its pages.
+    gc.collect()
+    gc.freeze()
+
+
+def decode_upload(path: str, folder: str, limits: Limits) -> Ending:
+    """Decode one file in a child; its answer is in `folder`. Never raises for what the file does."""
+    if _failure is not None:
+        return Ending("broken", _failure)
+    from media import exchange, probe
+    from media.types import MediaError
+
+    try:
+        fd = probe.open_input(Path(path))
+    except MediaError as error:
+        exchange.save_failure(Path(folder), error)
+        return Ending("done")
+    try:
+        child = os.fork()
+        if child == 0:
+            _be_child(fd, Path(folder), limits)
+        return _wait(child, limits.deadline_s)
+    finally:
+        os.close(fd)
+
+
+def _be_child(fd: int, folder: Path, limits: Limits) -> NoReturn:
+    """Decode and end; nothing of the parent's may run on after this."""
+    from media import decode, exchange, sandbox
+    from media.types import MediaError
+
+    status = 1
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        sandbox.close_descriptors({fd})
+        sandbox.confine(sandbox.Confinement(folder, limits.memory_bytes, limits.deadline_s))
+        try:
+            observers = [factory() for factory in _observers]
+            exchange.save(folder, decode.decode_descriptor(fd, folder, limits, observers))
+        except MediaError as error:
+            exchange.save_failure(folder, error)
+        except MemoryError:
+            exchange.save_failure(folder, MediaError("too_large", "decoding it needs more memory than is allowed"))
+        status = 0
+    except BaseException as error:
+        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            status = NO_SPACE
+        else:
+            exchange.save_bug(folder, traceback.format_exc())
+            status = 0
+    finally:
+        os._exit(status)
+
+
+def _wait(child: int, deadline_s: float) -> Ending:
+    """Wait for the child; kill it at the deadline, or when the farm has gone."""
+    farm = os.getppid()
+    end = time.monotonic() + deadline_s
+    watched = os.pidfd_open(child)
+    try:
+        while not select.select([watched], [], [], max(0.0, min(ORPHAN_CHECK_S, end - time.monotonic())))[0]:
+            late = time.monotonic() >= end
+            if late or os.getppid() != farm:
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+                return Ending("timeout") if late else Ending("died", "the farm has gone")
+    finally:
+        os.close(watched)
+    return _ending(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+
+def _ending(code: int) -> Ending:
+    if code == 0:
+        return Ending("done")
+    if code == NO_SPACE:
+        return Ending("full")
+    if code < 0:
+        try:
+            return Ending("died", signal.Signals(-code).name)
+        except ValueError:
+            return Ending("died", f"signal {-code}")
+    return Ending("died", f"exit status {code}")
