@@ -1,0 +1,162 @@
+"""YAMNet: what is heard, as AudioSet classes and an embedding.
+
+Plakal and Ellis 2020, a MobileNet v1 (Howard et al. 2017, arXiv 1704.04861) on log-mel patches, trained on AudioSet
+(Gemmeke et al. 2017). The weights are those published for TensorFlow Lite, dequantised: the window and the mel matrix
+are the file's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from ..protocol import WAVEFORM_RATE, Encoding, Evidence
+from ..registry.convert import Tensors
+from ..registry.weights import load
+from ..serving.batcher import MicroBatcher
+from ..serving.device import inference_dtype
+from ..serving.layers import Convolution
+
+WEIGHTS = "yamnet"
+FRAME = 400
+"""Samples under the window: 25 ms."""
+FRAME_HOP = 160
+"""Samples from frame to frame: 10 ms."""
+FFT = 512
+MELS = 64
+PATCH_FRAMES = 96
+PATCH_HOP = 48
+PATCH_SAMPLES = (PATCH_FRAMES - 1) * FRAME_HOP + FRAME
+PATCH_S = PATCH_FRAMES * FRAME_HOP / WAVEFORM_RATE
+"""Sound that one row has heard, s: 0.96, from its time on."""
+HOP_S = PATCH_HOP * FRAME_HOP / WAVEFORM_RATE
+"""From row to row, s: 0.48."""
+EMBEDDING = 1024
+CLASSES = 521
+CONVOLUTIONS = 27
+HALVING = (0, 3, 7, 11, 23)
+"""The convolutions with stride 2; odd ones are depthwise."""
+BLOCK_FRAMES = 4096
+"""Frames transformed at once: about 20 MB."""
+CPU_SLICE = 16
+"""Patches at once on a CPU, so that a batch stays in the cache."""
+
+Patch = npt.NDArray[np.float32]
+Row = npt.NDArray[np.float32]
+
+
+class Yamnet(nn.Module):
+    """The network: log-mel patches [n, 96, 64] to embeddings [n, 1024] and class logits [n, 521]."""
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.features = nn.Sequential(*(self._convolution(tensors, index) for index in range(CONVOLUTIONS)))
+        self.classifier = nn.Linear(EMBEDDING, CLASSES, device="meta")
+        self.classifier.load_state_dict({"weight": tensors["dense.weight"], "bias": tensors["dense.bias"]}, assign=True)
+        self.eval().requires_grad_(False)
+
+    @staticmethod
+    def _convolution(tensors: Mapping[str, Tensor], index: int) -> Convolution:
+        weight, bias = tensors[f"conv{index}.weight"], tensors[f"conv{index}.bias"]
+        stride = 2 if index in HALVING else 1
+        groups = weight.shape[0] if index % 2 else 1
+        return Convolution(weight, bias, stride=stride, groups=groups, activation="relu6")
+
+    def forward(self, patches: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings and logits."""
+        embeddings = self.features(patches[:, None]).mean((2, 3))
+        return embeddings, self.classifier(embeddings)
+
+
+class LogMel:
+    """The network's front end: 16 kHz sound to log-mel frames.
+
+    On the CPU and in numpy, since it is called from the threads of many uploads: torch would give each its own OpenMP
+    pool.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        self.window = tensors["window"].numpy()
+        self.mel = tensors["mel"].numpy()
+        self.offset = tensors["mel_offset"].numpy()
+
+    def __call__(self, waveform: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """[samples] to [frames, 64], only whole frames."""
+        frames = np.lib.stride_tricks.sliding_window_view(waveform, FRAME)[::FRAME_HOP]
+        blocks = [self._block(frames[at : at + BLOCK_FRAMES]) for at in range(0, len(frames), BLOCK_FRAMES)]
+        return np.concatenate(blocks)
+
+    def _block(self, frames: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        magnitude = np.abs(np.fft.rfft(frames * self.window, FFT)).astype(np.float32)
+        return np.log(magnitude @ self.mel + self.offset)
+
+
+def patches(waveform: npt.NDArray[np.float32], front_end: LogMel) -> list[Patch]:
+    """The patches of a sound, each [96, 64], every 0.48 s. The last is filled up with silence; no sound, no patch."""
+    if len(waveform) == 0:
+        return []
+    # A broken decoder's NaN or infinity would spread over every class of its patch.
+    sound = np.nan_to_num(np.asarray(waveform, dtype=np.float32), nan=0.0, posinf=1.0, neginf=-1.0)
+    hop = PATCH_HOP * FRAME_HOP
+    count = 1 + max(0, -(-(len(sound) - PATCH_SAMPLES) // hop))
+    sound = np.pad(sound, (0, (count - 1) * hop + PATCH_SAMPLES - len(sound)))
+    mels = front_end(sound)
+    return [mels[at * PATCH_HOP : at * PATCH_HOP + PATCH_FRAMES] for at in range(count)]
+
+
+class SoundEncoder:
+    """`models.protocol.Encoder` of the waveform: embeddings [n, 1024], AudioSet probabilities [n, 521] every 0.48 s.
+
+    Row i has heard 0.96 s of sound from its time on.
+    """
+
+    name = "yamnet"
+    version = "yamnet@1"
+
+    def __init__(
+        self, weights: Tensors, device: torch.device, *, max_batch: int = 64, max_wait_s: float = 0.01
+    ) -> None:
+        self.classes = weights.labels
+        self.front_end = LogMel(weights.tensors)
+        self.device = device
+        self.dtype = inference_dtype(device)
+        self.network = Yamnet(weights.tensors).to(device=device, dtype=self.dtype)
+        self.batcher: MicroBatcher[Patch, Row] = MicroBatcher(
+            self.forward, max_batch=max_batch, max_wait_s=max_wait_s, name=self.name
+        )
+
+    @classmethod
+    def from_cache(
+        cls, cache_dir: Path, device: torch.device, *, max_batch: int = 64, max_wait_s: float = 0.01
+    ) -> SoundEncoder:
+        """Build it from installed weights.
+
+        Raises:
+            WeightsMissing: they are not installed.
+        """
+        return cls(load(WEIGHTS, cache_dir), device, max_batch=max_batch, max_wait_s=max_wait_s)
+
+    def encode(self, evidence: Evidence) -> Encoding:
+        """Encode the sound of one upload."""
+        rows = self.batcher.submit_many(patches(evidence.waveform, self.front_end))
+        table = np.stack(rows) if rows else np.zeros((0, EMBEDDING + CLASSES), np.float32)
+        times = np.arange(len(rows), dtype=np.float64) * HOP_S
+        return Encoding(self.version, times, HOP_S, table[:, :EMBEDDING], table[:, EMBEDDING:])
+
+    def close(self) -> None:
+        """Stop the batcher's thread."""
+        self.batcher.close()
+
+    def forward(self, batch: Sequence[Patch]) -> list[Row]:
+        """Run patches through the network: a row [1024 + 521] each, embedding and probabilities side by side."""
+        stacked = torch.from_numpy(np.stack(batch)).to(device=self.device, dtype=self.dtype)
+        with torch.inference_mode():
+            parts = stacked.split(CPU_SLICE if self.device.type == "cpu" else len(batch))
+            outputs = [self.network(part) for part in parts]
+            rows = [torch.cat([one.float(), logits.float().sigmoid()], dim=1) for one, logits in outputs]
+            return list(torch.cat(rows).cpu().numpy())
