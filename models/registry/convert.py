@@ -49,6 +49,17 @@ def convert_state_dict(content: bytes) -> Tensors:
     return Tensors({name: value.contiguous().clone() for name, value in kept.items()})
 
 
+def convert_safetensors(content: bytes) -> Tensors:
+    """A safetensors file."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        return Tensors(load(content))
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise ConversionFailed(f"not a safetensors file: {error}") from error
+
+
 def convert_yamnet(content: bytes) -> Tensors:
     """YAMNet as published for TensorFlow Lite (int8 per channel), dequantised.
 
@@ -125,6 +136,7 @@ def _dequantised(model: Any, tensor: Any) -> np.ndarray:
 
 
 CONVERTERS: dict[str, Converter] = {
+    "safetensors": convert_safetensors,
     "torch-state-dict": convert_state_dict,
     "yamnet-tflite": convert_yamnet,
 }

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from ..protocol import WAVEFORM_RATE, Encoding, Evidence
-from ..registry.convert import Tensors
 from ..registry.weights import load
 from ..serving.batcher import MicroBatcher
 from ..serving.device import inference_dtype
@@ -119,27 +118,21 @@ class SoundEncoder:
     version = "yamnet@1"
 
     def __init__(
-        self, weights: Tensors, device: torch.device, *, max_batch: int = 64, max_wait_s: float = 0.01
+        self, weights_dir: Path, *, device: torch.device, max_batch: int = 64, max_wait_s: float = 0.01
     ) -> None:
-        self.classes = weights.labels
-        self.front_end = LogMel(weights.tensors)
+        """Build it from the weights installed in `weights_dir`.
+
+        Raises:
+            WeightsMissing: they are not there.
+        """
+        tensors = load(WEIGHTS, weights_dir).tensors
+        self.front_end = LogMel(tensors)
         self.device = device
         self.dtype = inference_dtype(device)
-        self.network = Yamnet(weights.tensors).to(device=device, dtype=self.dtype)
+        self.network = Yamnet(tensors).to(device=device, dtype=self.dtype)
         self.batcher: MicroBatcher[Patch, Row] = MicroBatcher(
             self.forward, max_batch=max_batch, max_wait_s=max_wait_s, name=self.name
         )
-
-    @classmethod
-    def from_cache(
-        cls, cache_dir: Path, device: torch.device, *, max_batch: int = 64, max_wait_s: float = 0.01
-    ) -> SoundEncoder:
-        """Build it from installed weights.
-
-        Raises:
-            WeightsMissing: they are not installed.
-        """
-        return cls(load(WEIGHTS, cache_dir), device, max_batch=max_batch, max_wait_s=max_wait_s)
 
     def encode(self, evidence: Evidence) -> Encoding:
         """Encode the sound of one upload."""

@@ -130,26 +130,20 @@ class PictureEncoder:
     version = "efficientnet-lite2@1"
 
     def __init__(
-        self, network: EfficientNetLite2, device: torch.device, *, max_batch: int = 32, max_wait_s: float = 0.01
+        self, weights_dir: Path, *, device: torch.device, max_batch: int = 32, max_wait_s: float = 0.01
     ) -> None:
+        """Build it from the weights installed in `weights_dir`.
+
+        Raises:
+            WeightsMissing: they are not there.
+        """
         self.device = device
         self.dtype = inference_dtype(device)
+        network = EfficientNetLite2(load(WEIGHTS, weights_dir).tensors)
         self.network = network.to(device=device, dtype=self.dtype)
         self.batcher: MicroBatcher[Crop, Row] = MicroBatcher(
             self.forward, max_batch=max_batch, max_wait_s=max_wait_s, name=self.name
         )
-
-    @classmethod
-    def from_cache(
-        cls, cache_dir: Path, device: torch.device, *, max_batch: int = 32, max_wait_s: float = 0.01
-    ) -> PictureEncoder:
-        """Build it from installed weights.
-
-        Raises:
-            WeightsMissing: they are not installed.
-        """
-        network = EfficientNetLite2(load(WEIGHTS, cache_dir).tensors)
-        return cls(network, device, max_batch=max_batch, max_wait_s=max_wait_s)
 
     def encode(self, evidence: Evidence) -> Encoding:
         """Encode all frames of one upload."""

@@ -24,7 +24,7 @@ def evidence(*frames: np.ndarray) -> Evidence:
 
 @pytest.fixture(scope="module")
 def encoder(weights_dir: Path) -> PictureEncoder:
-    return PictureEncoder.from_cache(weights_dir, CPU)
+    return PictureEncoder(weights_dir, device=CPU)
 
 
 @pytest.mark.parametrize(
@@ -107,4 +107,4 @@ def test_crop_of_the_decoders_size_is_the_centre_untouched() -> None:
 
 def test_missing_weights_say_so(tmp_path: Path) -> None:
     with pytest.raises(WeightsMissing, match="tagfarm weights pull efficientnet-lite2"):
-        PictureEncoder.from_cache(tmp_path, CPU)
+        PictureEncoder(tmp_path, device=CPU)
