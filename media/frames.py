@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -196,13 +196,19 @@ class Orientation:
     @classmethod
     def of(cls, frame: Any) -> Orientation:
         """From the frame's display matrix: 3 x 3, 16.16 fixed point, row vectors times matrix (ISO/IEC 14496-12)."""
-        side = frame.side_data.get(SideDataType.DISPLAYMATRIX)
+        try:
+            side = frame.side_data.get(SideDataType.DISPLAYMATRIX)
+        except ValueError:
+            # PyAV cannot list a frame's side data when it does not know one of them (EXIF): it still knows the angle.
+            return cls._TURNS[round(-frame.rotation / 90) % 4]
         if side is None:
             return cls()
         a, b, _, c, d = np.frombuffer(bytes(side), np.int32)[:5].astype(np.int64)
         if abs(b) + abs(c) > abs(a) + abs(d):
             return cls(True, bool(c < 0), bool(b < 0))
         return cls(False, bool(a < 0), bool(d < 0))
+
+    _TURNS: ClassVar[tuple[Orientation, ...]]
 
     @property
     def rotation(self) -> int:
@@ -218,3 +224,11 @@ class Orientation:
         if self.mirror:
             picture = picture[:, ::-1]
         return picture[::-1] if self.flip else picture
+
+
+Orientation._TURNS = (
+    Orientation(),
+    Orientation(transpose=True, mirror=True),
+    Orientation(mirror=True, flip=True),
+    Orientation(transpose=True, flip=True),
+)

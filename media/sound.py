@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import av
 import av.audio.resampler
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,8 @@ from media.types import WAVEFORM_RATE, SoundBlock
 
 GAP_S = 0.1
 """Where the timestamps jump ahead by more than this, silence is put in, so that sound stays under its picture."""
+MAX_LEVEL = 16.0
+"""Floating-point samples beyond this (24 dB over full scale) are damage, and so are those that are no numbers."""
 MAX_GAP_S = 10.0
 """A jump longer than this is a lie or a cut: nothing is put in."""
 BLOCK_S = 0.5
@@ -57,11 +60,12 @@ class SoundTrack:
             # Streams may change rate or channels in the middle.
             self._flush()
             self._shape = shape
-            self._resampler = av.audio.resampler.AudioResampler(format="flt", layout="mono", rate=WAVEFORM_RATE)
+            self._resampler = _to_mono()
         if time_s is not None:
             self._align(time_s)
         start = self.end_s
         self.end_s = start + frame.samples / rate
+        frame = _mended(frame)
         self._collect(native_samples(frame), rate, start)
         for part in self._resampler.resample(frame):
             self._write(part.to_ndarray()[0])
@@ -77,7 +81,7 @@ class SoundTrack:
             self._flush()
             self._write(np.zeros(round(ahead * WAVEFORM_RATE), np.float32))
             self.end_s = time_s
-            self._resampler = av.audio.resampler.AudioResampler(format="flt", layout="mono", rate=WAVEFORM_RATE)
+            self._resampler = _to_mono()
 
     def _collect(self, samples: Samples, rate: int, start_s: float) -> None:
         if self._pending and (rate != self._pending_rate or len(samples) != len(self._pending[0])):
@@ -103,6 +107,26 @@ class SoundTrack:
 
     def _write(self, samples: Samples) -> None:
         self._waveform.append(samples[: self._max_samples - self._waveform.length])
+
+
+def _to_mono() -> Any:
+    # Channels are weighted to a sum of 1: as floats, FFmpeg would let them add up to more than full scale.
+    return av.audio.resampler.AudioResampler(
+        format="flt", layout="mono", rate=WAVEFORM_RATE, options={"rematrix_maxval": "1.0"}
+    )
+
+
+def _mended(frame: Any) -> Any:
+    """The frame, with samples that are no sound set to 0. One such sample would spoil the waveform for good."""
+    if not frame.format.name.startswith(("flt", "dbl")):
+        return frame
+    raw = frame.to_ndarray()
+    if np.abs(raw).max(initial=0.0) <= MAX_LEVEL:  # false for NaN as well
+        return frame
+    raw = np.where(np.abs(raw) <= MAX_LEVEL, raw, 0).astype(raw.dtype)
+    mended = av.AudioFrame.from_ndarray(raw, format=frame.format.name, layout=frame.layout.name)
+    mended.sample_rate, mended.pts, mended.time_base = frame.sample_rate, frame.pts, frame.time_base
+    return mended
 
 
 def native_samples(frame: Any) -> Samples:

@@ -1,0 +1,221 @@
+"""Bring an upload's bytes into its scratch folder, from where the message says, and from nowhere else.
+
+An upload's URI comes from outside. It must not become a way to read the farm's own files or to reach its own network
+(server-side request forgery), nor fill its disk or hold its threads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from media.addresses import Resolver, resolve
+from media.types import MediaError
+
+CHUNK_BYTES = 1 << 20
+MEDIA_FILE = "media"
+"""Name of the fetched file in its folder: nothing of the URI gets into a path."""
+
+
+class FetchUnavailable(Exception):
+    """The file could not be had *now*: try again later. Not a statement about the file."""
+
+
+@dataclass(frozen=True)
+class FetchPolicy:
+    """From where, how much, and for how long may be fetched."""
+
+    file_roots: tuple[Path, ...] = ()
+    """Folders under which `file://` may read. None: no local files."""
+    max_bytes: int = 2 * 1024**3
+    deadline_s: float = 60.0
+    """For the whole fetch."""
+    allow_https: bool = True
+    allow_http: bool = False
+    """Also unencrypted."""
+    allow_private: bool = False
+    """Also addresses that are not public. For tests and closed networks: it turns the guard off."""
+    ca_file: Path | None = None
+    """Certificates to trust instead of the usual ones."""
+    resolver: Resolver = resolve
+    object_schemes: frozenset[str] = frozenset({"s3"})
+    """fsspec protocols that are allowed."""
+    object_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By scheme: options for its fsspec file system (endpoint, credentials)."""
+
+
+@dataclass(frozen=True)
+class FetchedMedia:
+    """A file in scratch."""
+
+    path: Path
+    sha256: str
+    bytes: int
+
+
+class Budget:
+    """What one fetch may still take."""
+
+    def __init__(self, policy: FetchPolicy) -> None:
+        self.max_bytes = policy.max_bytes
+        self._deadline_s = policy.deadline_s
+        self._end = time.monotonic() + policy.deadline_s
+
+    def left_s(self) -> float:
+        """Time left, s.
+
+        Raises:
+            MediaError: `timeout`: there is none.
+        """
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise MediaError("timeout", f"fetching it took longer than {self._deadline_s:.0f} s")
+        return left
+
+    def check_size(self, size: int) -> None:
+        """Raises `too_large` if there are more bytes than allowed."""
+        if size > self.max_bytes:
+            raise MediaError("too_large", f"it has more than {self.max_bytes} bytes")
+
+
+def fetch(uri: str, dest: Path, policy: FetchPolicy) -> FetchedMedia:
+    """Fetch `uri` into the folder `dest`.
+
+    Raises:
+        MediaError: `unsupported` (not found, not allowed; the reason says what would mend it), `too_large`, `timeout`.
+        FetchUnavailable: it may work later.
+    """
+    try:
+        scheme = urlsplit(uri).scheme.lower()
+    except ValueError:
+        raise MediaError("unsupported", "the media URI is malformed") from None
+    budget = Budget(policy)
+    target = dest / MEDIA_FILE
+    if scheme == "file":
+        return _fetch_file(uri, target, policy, budget)
+    if scheme in {"https", "http"}:
+        from media.fetch_http import download
+
+        return save(download(uri, policy, budget), target, budget)
+    if scheme in policy.object_schemes:
+        return save(_read_object(uri, scheme, policy, budget), target, budget)
+    raise MediaError("unsupported", f"media URIs of scheme {scheme[:20]!r} are not read; use file, https or s3")
+
+
+def save(chunks: Iterable[bytes], target: Path, budget: Budget) -> FetchedMedia:
+    """Write what comes to `target`, within the budget. A failure leaves no file."""
+    digest = hashlib.sha256()
+    size = 0
+    try:
+        with target.open("xb") as file:
+            for chunk in chunks:
+                size += len(chunk)
+                budget.check_size(size)
+                budget.left_s()
+                digest.update(chunk)
+                file.write(chunk)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+    return FetchedMedia(target, digest.hexdigest(), size)
+
+
+def _fetch_file(uri: str, target: Path, policy: FetchPolicy, budget: Budget) -> FetchedMedia:
+    parts = urlsplit(uri)
+    path = unquote(parts.path)
+    if parts.netloc not in {"", "localhost"} or "\0" in path:
+        raise MediaError("unsupported", "a file URI must name a file on this machine: file:///folder/file")
+    if not policy.file_roots:
+        raise MediaError("unsupported", "local files are not read here: no folder is allowed in the settings")
+    fd = _open_under(Path(path), policy.file_roots)
+    try:
+        size = os.fstat(fd).st_size
+        budget.check_size(size)
+        if _link(fd, target):
+            return _hashed(fd, target, budget)
+        return save(_chunks(lambda: os.read(fd, CHUNK_BYTES)), target, budget)
+    finally:
+        os.close(fd)
+
+
+def _open_under(path: Path, roots: Iterable[Path]) -> int:
+    """A descriptor of the regular file at `path`, which lies under one of the roots, all links followed.
+
+    The path is judged by what was opened, not by its name, so nothing can be swapped in between.
+    """
+    try:
+        # Without blocking: a named pipe would wait for a writer.
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    except (FileNotFoundError, NotADirectoryError):
+        raise MediaError("unsupported", "there is no such file") from None
+    except OSError as error:
+        raise MediaError("unsupported", f"the file cannot be read: {error.strerror}") from None
+    try:
+        opened = Path(f"/proc/self/fd/{fd}").readlink()
+        if not any(opened.is_relative_to(root.resolve()) for root in roots):
+            raise MediaError("unsupported", "the file is not in a folder that the settings allow")
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise MediaError("unsupported", "it is not a regular file")
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _link(fd: int, target: Path) -> bool:
+    """Give the opened file itself a second name in scratch; False where that cannot be (another file system, rights).
+
+    So what is decoded is what was checked, and nothing is copied.
+    """
+    try:
+        os.link(f"/proc/self/fd/{fd}", target, follow_symlinks=True)
+    except OSError:
+        return False
+    return True
+
+
+def _hashed(fd: int, target: Path, budget: Budget) -> FetchedMedia:
+    digest = hashlib.sha256()
+    size = 0
+    try:
+        for chunk in _chunks(lambda: os.read(fd, CHUNK_BYTES)):
+            size += len(chunk)
+            budget.check_size(size)
+            budget.left_s()
+            digest.update(chunk)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+    return FetchedMedia(target, digest.hexdigest(), size)
+
+
+def _chunks(read: Callable[[], bytes]) -> Iterable[bytes]:
+    while chunk := read():
+        yield chunk
+
+
+def _read_object(uri: str, scheme: str, policy: FetchPolicy, budget: Budget) -> Iterable[bytes]:
+    import fsspec
+
+    try:
+        system = fsspec.filesystem(scheme, **policy.object_options.get(scheme, {}))
+        path = system._strip_protocol(uri)
+        budget.check_size(int(system.info(path).get("size") or 0))
+        with system.open(path, "rb", block_size=8 * CHUNK_BYTES, cache_type="readahead") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                yield chunk
+    except ImportError:
+        raise MediaError("unsupported", f"{scheme}:// needs a package here: pip install {scheme}fs") from None
+    except FileNotFoundError:
+        raise MediaError("unsupported", "there is no such object") from None
+    except PermissionError:
+        raise MediaError("unsupported", "the object store refuses access: check the farm's credentials") from None
+    except (OSError, TimeoutError) as error:
+        raise FetchUnavailable(f"the object store did not answer: {type(error).__name__}") from error
