@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 RESULTS = Path(__file__).parent / "results"
-LIBRARIES = ("torch", "torchvision", "av", "numpy", "librosa", "opencv-python")
+LIBRARIES = ("torch", "torchvision", "av", "numpy", "librosa", "opencv-python-headless")
 """Whose versions can move a figure."""
 
 
