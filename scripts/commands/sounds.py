@@ -126,7 +126,7 @@ def list_(
     """Known sounds, the newest first."""
     store = open_store()
     table = Table("sound_id", "kind", "s", "uses", "title", box=None, header_style="bold")
-    for sound in store.sounds(kind=kind, search=search, limit=limit):
+    for sound in store.list_sounds(kind=kind, search=search, limit=limit):
         if as_json:
             emit(
                 {
