@@ -1,0 +1,304 @@
+"""One immutable file of the sound index: postings sorted by hash, and the sounds they belong to.
+
+The file is safetensors, written by its library and mapped here (the library copies what it loads). All sounds of a
+segment lie one after the other on one line of frames, so that a posting is a single uint32: sound and time at once.
+
+    directory  uint32 [257]       where the postings of each value of a hash's upper 8 bits begin
+    low        uint16 [postings]  lower 16 bits of the hash, ascending within the directory's entry
+    postings   uint32 [postings]  frame on the line
+    starts     uint32 [sounds+1]  where each sound begins on the line
+    seqs       int64  [sounds]    sequence number in the store
+    keys       uint64 [sounds]    first 8 bytes of blake2b of the sound's id
+    texts      uint8  [bytes]     for each sound JSON [sound_id, kind, title]
+    text_ends  uint32 [sounds+1]
+    peak_ends  uint32 [sounds+1]
+    peak_times uint32 [peaks]     frame in the sound
+    peak_bins  uint16 [peaks]     as in `features.Peaks`
+
+Format history: 1 - first version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mmap
+import os
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.soundid.fingerprint import HASH_BITS, Fingerprint
+
+FORMAT = 1
+MAX_BUCKET = 4096
+"""Postings kept of one hash in a segment: what occurs everywhere says nothing, and would make every query slow."""
+MAX_LINE = 2**32 - 2
+"""Frames that one segment can hold: more than 11,000 hours."""
+MAX_HEADER = 65_536
+"""Bytes of a header that is believed."""
+
+_DTYPES: dict[str, tuple[str, type[np.generic]]] = {
+    "directory": ("U32", np.uint32),
+    "low": ("U16", np.uint16),
+    "postings": ("U32", np.uint32),
+    "starts": ("U32", np.uint32),
+    "seqs": ("I64", np.int64),
+    "keys": ("U64", np.uint64),
+    "texts": ("U8", np.uint8),
+    "text_ends": ("U32", np.uint32),
+    "peak_ends": ("U32", np.uint32),
+    "peak_times": ("U32", np.uint32),
+    "peak_bins": ("U16", np.uint16),
+}
+
+
+class IndexCorrupt(Exception):
+    """The index cannot be read: damaged, or written by a newer version. The store is the truth: make it again."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"the sound index cannot be read ({what}); make it again: tagfarm sounds rebuild")
+        self.what = what
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (IndexCorrupt, (self.what,))
+
+
+@dataclass(frozen=True)
+class SoundEntry:
+    """A sound of the catalogue. `kind` is `song`, `effect` or `original`; `frames` its length."""
+
+    seq: int
+    sound_id: str
+    kind: str
+    title: str | None
+    frames: int
+
+
+def sound_key(sound_id: str) -> int:
+    """64 bits that stand for a sound's id."""
+    return int.from_bytes(hashlib.blake2b(sound_id.encode(), digest_size=8).digest(), "little")
+
+
+def expand(begin: npt.NDArray[np.int64], count: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The numbers `begin[i] .. begin[i] + count[i] - 1` of every i, one after the other."""
+    first = np.cumsum(count) - count
+    return np.asarray(np.arange(int(count.sum())) + np.repeat(begin - first, count), dtype=np.int64)
+
+
+class Segment:
+    """A segment, mapped. Any number of threads and processes may read it; it stays readable when it is unlinked.
+
+    Raises:
+        IndexCorrupt: if the file is not a segment, is cut short, or is of a newer format.
+        FileNotFoundError: if there is none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.name = path.name
+        with path.open("rb") as file:
+            self.size = os.fstat(file.fileno()).st_size
+            if self.size < 16:
+                raise IndexCorrupt(f"{self.name}: {self.size} bytes")
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        arrays = self._arrays()
+        self.directory, self.low, self.postings = arrays["directory"], arrays["low"], arrays["postings"]
+        self.starts, self.seqs, self.keys = arrays["starts"], arrays["seqs"], arrays["keys"]
+        self.texts, self.text_ends = arrays["texts"], arrays["text_ends"]
+        self.peak_ends, self.peak_times, self.peak_bins = arrays["peak_ends"], arrays["peak_times"], arrays["peak_bins"]
+        sounds = len(self.seqs)
+        if (
+            sounds == 0
+            or len(self.directory) != 257
+            or len(self.low) != len(self.postings)
+            or len(self.keys) != sounds
+            or any(len(ends) != sounds + 1 for ends in (self.starts, self.text_ends, self.peak_ends))
+            or len(self.peak_times) != len(self.peak_bins)
+            or int(self.directory[0]) != 0
+            or (np.diff(self.directory.astype(np.int64)) < 0).any()
+            or int(self.directory[-1]) != len(self.low)
+            or int(self.peak_ends[-1]) != len(self.peak_times)
+            or int(self.text_ends[-1]) != len(self.texts)
+        ):
+            raise IndexCorrupt(f"{self.name}: tables that do not fit together")
+
+    def _arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Map every table; only the header is read."""
+        length = int.from_bytes(self._map[:8], "little")
+        if length > MAX_HEADER or 8 + length > self.size:
+            raise IndexCorrupt(f"{self.name}: no header")
+        try:
+            header = json.loads(self._map[8 : 8 + length])
+            metadata = header["__metadata__"]
+            self.format, self.dropped, self.checksum = (int(metadata[key]) for key in ("format", "dropped", "crc32"))
+            if self.format != FORMAT:
+                raise IndexCorrupt(f"{self.name}: format {self.format}; this version reads {FORMAT}")
+            arrays = {}
+            for name, (dtype, kind) in _DTYPES.items():
+                entry = header[name]
+                begin, end = (8 + length + int(offset) for offset in entry["data_offsets"])
+                count = (end - begin) // np.dtype(kind).itemsize
+                if entry["dtype"] != dtype or list(entry["shape"]) != [count] or not 8 + length <= begin <= end:
+                    raise IndexCorrupt(f"{self.name}: table {name}")
+                arrays[name] = np.frombuffer(self._map, dtype=kind, count=count, offset=begin)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise IndexCorrupt(f"{self.name}: {type(error).__name__} in the header") from error
+        return arrays
+
+    def verify(self) -> None:
+        """Read everything and compare checksums. Raises `IndexCorrupt`."""
+        arrays = {name: getattr(self, name) for name in _DTYPES}
+        if _checksum(arrays) != self.checksum:
+            raise IndexCorrupt(f"{self.name}: wrong checksum")
+
+    def __len__(self) -> int:
+        return len(self.seqs)
+
+    def entry(self, number: int) -> SoundEntry:
+        """The sound of that number."""
+        begin, end = int(self.text_ends[number]), int(self.text_ends[number + 1])
+        try:
+            sound_id, kind, title = json.loads(self.texts[begin:end].tobytes())
+        except (ValueError, TypeError, RecursionError) as error:
+            raise IndexCorrupt(f"{self.name}: name of sound {number}") from error
+        frames = int(self.starts[number + 1]) - int(self.starts[number])
+        return SoundEntry(int(self.seqs[number]), str(sound_id), str(kind), title, frames)
+
+    def peaks(self, number: int) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint16]]:
+        """Times and bins of a sound's peaks."""
+        begin, end = int(self.peak_ends[number]), int(self.peak_ends[number + 1])
+        return self.peak_times[begin:end], self.peak_bins[begin:end]
+
+    def find(self, sound_id: str) -> list[int]:
+        """Numbers of the sounds with this id."""
+        same = np.flatnonzero(self.keys == np.uint64(sound_key(sound_id)))
+        return [int(number) for number in same if self.entry(int(number)).sound_id == sound_id]
+
+    def ranges(self, hashes: npt.NDArray[np.uint32]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Where the postings of each hash begin, and how many there are. `hashes` MUST ascend."""
+        upper = (hashes >> 16).astype(np.int64)
+        lower = (hashes & 0xFFFF).astype(np.uint16)
+        begin, count = np.zeros(len(hashes), dtype=np.int64), np.zeros(len(hashes), dtype=np.int64)
+        edges = np.searchsorted(upper, np.arange(257))
+        for value in np.flatnonzero(np.diff(edges)):
+            low = self.low[self.directory[value] : self.directory[value + 1]]
+            wanted = lower[edges[value] : edges[value + 1]]
+            left = np.searchsorted(low, wanted, side="left")
+            begin[edges[value] : edges[value + 1]] = left + int(self.directory[value])
+            right = np.searchsorted(low, wanted, side="right")
+            # Never negative, even where damage has put them out of order.
+            count[edges[value] : edges[value + 1]] = np.maximum(right - left, 0)
+        return begin, count
+
+    def hashes(self) -> npt.NDArray[np.uint32]:
+        """The hash of every posting."""
+        upper = np.repeat(np.arange(256, dtype=np.uint32), np.diff(self.directory))
+        return upper << np.uint32(16) | self.low
+
+
+@dataclass
+class _Rows:
+    """Sounds on their way into a segment."""
+
+    entries: list[SoundEntry]
+    hashes: list[npt.NDArray[np.uint32]]
+    times: list[npt.NDArray[np.uint32]]
+    peak_times: list[npt.NDArray[np.uint32]]
+    peak_bins: list[npt.NDArray[np.uint16]]
+    dropped: int = 0
+
+
+def rows_of(sounds: Iterable[tuple[SoundEntry, Fingerprint]]) -> _Rows:
+    """What a segment keeps of these sounds."""
+    rows = _Rows([], [], [], [], [])
+    for entry, fingerprint in sounds:
+        rows.entries.append(entry)
+        rows.hashes.append(fingerprint.hashes)
+        rows.times.append(fingerprint.times)
+        rows.peak_times.append(fingerprint.reference.times)
+        rows.peak_bins.append(fingerprint.reference.bins)
+    return rows
+
+
+def extend(rows: _Rows, segment: Segment, gone: Sequence[int]) -> None:
+    """Put another segment's sounds, without those that are gone, before these."""
+    hashes, postings = segment.hashes(), np.array(segment.postings)
+    order = np.argsort(postings, kind="stable")
+    hashes, postings = hashes[order], postings[order]
+    edges = np.searchsorted(postings, segment.starts)
+    alive = [number for number in range(len(segment)) if number not in set(gone)]
+    peaks = [segment.peaks(number) for number in alive]
+    rows.entries[:0] = [segment.entry(number) for number in alive]
+    rows.hashes[:0] = [hashes[edges[number] : edges[number + 1]] for number in alive]
+    rows.times[:0] = [postings[edges[number] : edges[number + 1]] - segment.starts[number] for number in alive]
+    rows.peak_times[:0] = [times for times, _ in peaks]
+    rows.peak_bins[:0] = [bins for _, bins in peaks]
+    rows.dropped += segment.dropped
+
+
+def _concatenate(parts: Sequence[npt.NDArray[Any]], dtype: type[np.generic]) -> npt.NDArray[Any]:
+    return np.concatenate([np.zeros(0, dtype), *parts]).astype(dtype, copy=False)
+
+
+def _checksum(arrays: dict[str, npt.NDArray[Any]]) -> int:
+    crc = 0
+    for name in _DTYPES:
+        crc = zlib.crc32(np.ascontiguousarray(arrays[name]).view(np.uint8).data, crc)
+    return crc
+
+
+def write_segment(path: Path, rows: _Rows) -> None:
+    """Write a segment and see it on the disk. The caller renames it into place.
+
+    Raises:
+        ValueError: if the sounds are longer than one segment can hold.
+    """
+    from safetensors.numpy import save_file
+
+    starts = np.concatenate([[0], np.cumsum([entry.frames for entry in rows.entries], dtype=np.int64)])
+    if starts[-1] > MAX_LINE:
+        raise ValueError(f"{starts[-1]} frames are more than one segment holds")
+    hashes = _concatenate(rows.hashes, np.uint32)
+    line = [times + np.uint32(start) for times, start in zip(rows.times, starts, strict=False)]
+    postings = _concatenate(line, np.uint32)
+    # By hash, then by time: a stable sort, for the sounds come in the line's order.
+    order = np.argsort(hashes, kind="stable")
+    hashes, postings = hashes[order], postings[order]
+    keep, dropped = _bounded(hashes)
+    hashes, postings = hashes[keep], postings[keep]
+    texts = [json.dumps([entry.sound_id, entry.kind, entry.title]).encode() for entry in rows.entries]
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "directory": np.searchsorted(hashes >> np.uint32(HASH_BITS - 8), np.arange(257)).astype(np.uint32),
+        "low": (hashes & np.uint32(0xFFFF)).astype(np.uint16),
+        "postings": postings,
+        "starts": starts.astype(np.uint32),
+        "seqs": np.asarray([entry.seq for entry in rows.entries], dtype=np.int64),
+        "keys": np.asarray([sound_key(entry.sound_id) for entry in rows.entries], dtype=np.uint64),
+        "texts": np.frombuffer(b"".join(texts), dtype=np.uint8),
+        "text_ends": np.cumsum([0] + [len(text) for text in texts]).astype(np.uint32),
+        "peak_ends": np.cumsum([0] + [len(times) for times in rows.peak_times]).astype(np.uint32),
+        "peak_times": _concatenate(rows.peak_times, np.uint32),
+        "peak_bins": _concatenate(rows.peak_bins, np.uint16),
+    }
+    metadata = {"format": FORMAT, "dropped": rows.dropped + dropped, "crc32": _checksum(arrays)}
+    save_file(arrays, path, metadata={key: str(value) for key, value in metadata.items()})
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _bounded(hashes: npt.NDArray[np.uint32]) -> tuple[npt.NDArray[np.bool_], int]:
+    """Which of the sorted postings stay, at most `MAX_BUCKET` a hash, spread evenly; and how many go."""
+    begins = (
+        np.flatnonzero(np.concatenate([[True], hashes[1:] != hashes[:-1]])) if len(hashes) else np.zeros(0, np.intp)
+    )
+    counts = np.diff(np.append(begins, len(hashes)))
+    keep = np.ones(len(hashes), dtype=np.bool_)
+    for begin, count in zip(begins[counts > MAX_BUCKET], counts[counts > MAX_BUCKET], strict=True):
+        keep[begin : begin + count] = False
+        keep[begin + np.arange(MAX_BUCKET, dtype=np.int64) * count // MAX_BUCKET] = True
+    return keep, int(len(hashes) - keep.sum())

@@ -1,0 +1,187 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import save
+
+from models.soundid.features import Peaks
+from models.soundid.fingerprint import (
+    EDGE,
+    FAN_OUT,
+    HASH_BITS,
+    MAX_GAP,
+    MAX_INTERVAL,
+    MIN_GAP,
+    Fingerprint,
+    FingerprintError,
+    FingerprintObserver,
+    pairs,
+)
+
+
+def test_bytes_there_and_back(fingerprints):
+    for fingerprint in fingerprints.values():
+        data = fingerprint.to_bytes()
+        assert len(data) < 700 * fingerprint.duration_s
+        again = Fingerprint.from_bytes(data)
+        assert again.to_bytes() == data
+        assert (again.hashes == fingerprint.hashes).all()
+        assert (again.times == fingerprint.times).all()
+        assert (again.frames, again.duration_s, again.active_s) == (
+            fingerprint.frames,
+            fingerprint.duration_s,
+            fingerprint.active_s,
+        )
+
+
+def test_observer_says_the_same(tracks, fingerprints):
+    observer = FingerprintObserver()
+    assert observer.name == "fingerprint"
+    assert observer.frame(None) is None
+    assert observer.sound(None) is None
+    observed = observer.result(tracks["song-0"])
+    assert all(isinstance(value, int | float | np.ndarray) for value in observed.values())
+    assert Fingerprint.from_observation(observed).to_bytes() == fingerprints["song-0"].to_bytes()
+
+
+def test_density(fingerprints):
+    for fingerprint in fingerprints.values():
+        assert fingerprint.recognisable
+        assert fingerprint.unrecognisable is None
+        assert 50 < len(fingerprint.hashes) / fingerprint.duration_s < 200
+        assert fingerprint.hashes.dtype == fingerprint.times.dtype == np.uint32
+        assert fingerprint.hashes.max() < 2**HASH_BITS
+        assert fingerprint.times.max() < fingerprint.frames
+
+
+def test_what_is_no_sound_of_its_own(make):
+    t = np.arange(160_000) / 16_000
+    music = make["track"](1, 10)
+    cases = {
+        "silent": [np.zeros(160_000), np.zeros(0), np.zeros(100), make["noise"](1, 10) * 1e-4],
+        "steady": [0.3 * np.sin(2 * np.pi * 440 * t), make["noise"](2, 10), make["noise"](3, 10, "white")],
+        "short": [music[:32_000], np.concatenate([music[:32_000], np.zeros(160_000)])],
+    }
+    for reason, waves in cases.items():
+        for wave in waves:
+            fingerprint = Fingerprint.of(np.asarray(wave, dtype=np.float32))
+            assert fingerprint.unrecognisable == reason
+            assert not fingerprint.recognisable
+
+
+def test_pairs_are_within_their_bounds(fingerprints):
+    peaks = fingerprints["song-0"].reference
+    made = pairs(peaks, fan_out=FAN_OUT)
+    assert np.bincount(made.anchors).max() <= FAN_OUT
+    assert (made.times == peaks.times[made.anchors]).all()
+
+
+def test_a_pair_hashes_by_band_interval_and_gap_not_by_time():
+    def code(first, second):
+        times, bins = zip(first, second, strict=True)
+        ranks = np.zeros(2, np.uint8)
+        return pairs(Peaks(np.asarray(times, np.uint32), np.asarray(bins, np.uint16), ranks)).hashes.tolist()
+
+    base = code((10, 400), (30, 480))
+    assert len(base) == 1
+    assert code((500, 400), (520, 480)) == base
+    assert code((10, 440), (30, 520)) != base
+    assert code((10, 400), (30, 496)) != base
+    assert code((10, 400), (36, 480)) != base
+    assert code((10, 400), (10 + MIN_GAP - 1, 480)) == []
+    assert code((10, 400), (10 + MAX_GAP + 1, 480)) == []
+    assert code((10, 400), (30, 400 + MAX_INTERVAL * 8 + 1)) == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(MIN_GAP + 1, MAX_GAP - 1),
+    st.integers(0, 1400),
+    st.integers(-MAX_INTERVAL * 8 + 4, MAX_INTERVAL * 8 - 4),
+    st.integers(-1, 1),
+    st.integers(-1, 1),
+    st.integers(-1, 1),
+)
+def test_a_query_has_the_hash_of_a_pair_that_jitter_moved(gap, bin_, interval, by_gap, by_first, by_second):
+    second = min(max(bin_ + interval, 1), 1479)
+
+    def made(first_bin, second_bin, between, edge):
+        bins = np.asarray([max(first_bin, 0), second_bin], np.uint16)
+        return set(
+            pairs(
+                Peaks(np.asarray([5, 5 + between], np.uint32), bins, np.zeros(2, np.uint8)), edge=edge
+            ).hashes.tolist()
+        )
+
+    reference = made(bin_, second, gap, 0.0)
+    query = made(bin_ + by_first, second + by_second, gap + by_gap, EDGE)
+    assert reference <= query or abs(by_second - by_first) == 2 or bin_ + by_first < 0
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=400))
+def test_any_bytes_are_an_error_of_one_type(data):
+    with pytest.raises(FingerprintError):
+        Fingerprint.from_bytes(data)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_flipped_bytes_are_an_error_or_a_fingerprint(data):
+    body = bytearray(SMALL)
+    for _ in range(data.draw(st.integers(1, 4))):
+        body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        fingerprint = Fingerprint.from_bytes(bytes(body[: data.draw(st.integers(0, len(body)))] or body))
+    except FingerprintError:
+        return
+    assert len(fingerprint.hashes) == len(fingerprint.times)
+    assert fingerprint.recognisable in (True, False)
+
+
+SMALL = Fingerprint(
+    Peaks(np.arange(0, 400, 9, dtype=np.uint32), np.arange(45, dtype=np.uint16) * 20, np.zeros(45, np.uint8)),
+    410,
+    4.1,
+    4.0,
+    4.0,
+).to_bytes()
+
+
+def _observed(**changes):
+    return {**Fingerprint.from_bytes(SMALL).observation(), **changes}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"error": "boom"},
+        {"format": 2},
+        {"format": None},
+        {"frames": -1},
+        {"frames": 10},
+        {"duration_s": float("nan")},
+        {"active_s": -1.0},
+        {"times": np.zeros(45, np.float64)},
+        {"times": np.arange(45, dtype=np.uint32)[::-1]},
+        {"times": np.zeros((45, 1), np.uint32)},
+        {"times": np.zeros(45000, np.uint32), "bins": np.zeros(45000, np.uint16), "ranks": np.zeros(45000, np.uint8)},
+        {"bins": np.full(45, 60_000, np.uint16)},
+        {"bins": np.zeros(44, np.uint16)},
+        {"ranks": np.full(45, 99, np.uint8)},
+        {"times": ["x"] * 45},
+    ],
+)
+def test_a_hostile_observation_is_refused(changes):
+    assert Fingerprint.from_observation(_observed()).frames == 410
+    with pytest.raises(FingerprintError):
+        Fingerprint.from_observation(_observed(**changes))
+
+
+def test_missing_columns_and_foreign_safetensors_are_refused():
+    with pytest.raises(FingerprintError):
+        Fingerprint.from_observation({})
+    with pytest.raises(FingerprintError):
+        Fingerprint.from_bytes(save({"weights": np.zeros(3, np.float32)}))
+    with pytest.raises(FingerprintError):
+        Fingerprint.from_bytes(b"")
