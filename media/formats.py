@@ -129,6 +129,8 @@ def declared_size(head: bytes) -> tuple[int, int] | None:
 
 
 def _png_size(head: bytes) -> tuple[int, int] | None:
+    if head[12:16] != b"IHDR":
+        return None
     width, height = struct.unpack_from(">II", head, 16)
     return width, height
 

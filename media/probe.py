@@ -6,6 +6,7 @@ This runs FFmpeg's parsers over hostile bytes: the farm calls it inside the sand
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from media.types import AudioStream, Limits, MediaError, MediaInfo, VideoStream
 
 MAX_PLAUSIBLE_FPS = 1000.0
 MICROSECOND = 1e-6
+PROBED_PIXELS = 4
+INT_MAX = 2**31 - 1
 
 av.logging.set_level(None)
 
@@ -53,9 +56,13 @@ def probe(path: Path, limits: Limits) -> MediaInfo:
 def open_input(path: Path) -> int:
     """A read-only descriptor of a regular file; neither follows a link nor waits on a pipe."""
     try:
-        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise MediaError("unsupported", f"the file cannot be opened: {error.strerror}") from None
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise MediaError("unsupported", "it is not a regular file")
+    return fd
 
 
 @contextmanager
@@ -98,7 +105,9 @@ def _options(fd: int, limits: Limits) -> dict[str, str]:
         "format_whitelist": ",".join(formats.DEMUXERS),
         "codec_whitelist": ",".join(formats.DECODERS),
         "max_streams": str(formats.MAX_STREAMS),
-        "max_pixels": str(limits.max_pixels),
+        # FFmpeg may decode a frame to describe a stream. It forgets the size of what it refuses, so it is let see
+        # somewhat more than is allowed: what lies in between can be told to be too large.
+        "max_pixels": str(min(PROBED_PIXELS * limits.max_pixels, INT_MAX)),
     }
 
 
