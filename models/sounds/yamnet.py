@@ -15,26 +15,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from ..protocol import WAVEFORM_RATE, Encoding, Evidence
+from ..protocol import Encoding, Evidence
 from ..registry.weights import load
 from ..serving.batcher import MicroBatcher
 from ..serving.device import inference_dtype
 from ..serving.layers import Convolution
+from .yamnet_geometry import FRAME, FRAME_HOP, HOP_S, PATCH_FRAMES, PATCH_HOP
 
 WEIGHTS = "yamnet"
-FRAME = 400
-"""Samples under the window: 25 ms."""
-FRAME_HOP = 160
-"""Samples from frame to frame: 10 ms."""
 FFT = 512
-MELS = 64
-PATCH_FRAMES = 96
-PATCH_HOP = 48
 PATCH_SAMPLES = (PATCH_FRAMES - 1) * FRAME_HOP + FRAME
-PATCH_S = PATCH_FRAMES * FRAME_HOP / WAVEFORM_RATE
-"""Sound that one row has heard, s: 0.96, from its time on."""
-HOP_S = PATCH_HOP * FRAME_HOP / WAVEFORM_RATE
-"""From row to row, s: 0.48."""
 EMBEDDING = 1024
 CLASSES = 521
 CONVOLUTIONS = 27
