@@ -56,7 +56,8 @@ def _try_all(folder: Path) -> list[Protection]:
     sandbox.scrub_environment({})
     environ = Path("/proc/self/environ").read_bytes()
     namespace_after = os.open("/proc/self/ns", os.O_RDONLY | os.O_DIRECTORY)
-    done = sandbox.confine(sandbox.Confinement(folder, MEMORY_BYTES, deadline_s=TRY_TIMEOUT_S))
+    users = sandbox.user_namespace_works()
+    done = sandbox.confine(sandbox.Confinement(folder, MEMORY_BYTES, deadline_s=TRY_TIMEOUT_S, user_namespace=users))
     left = os.stat("net", dir_fd=namespace_after).st_ino != namespace
     no_landlock = "the kernel has no Landlock (5.13 or later, enabled by lsm=landlock)"
     return [

@@ -34,6 +34,7 @@ _ENVIRONMENT = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NU
 
 _observers: Sequence[ObserverFactory] = ()
 _failure: str | None = None
+_user_namespace = False
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,11 @@ def warm(observers: bytes) -> None:
     `observers` is a pickled sequence of factories. A failure is kept for `decode_upload` to tell: a process that fails
     to start would only be started again.
     """
-    global _observers, _failure  # noqa: PLW0603  the state of this process
+    global _observers, _failure, _user_namespace  # noqa: PLW0603  the state of this process
     from media import sandbox
 
     sandbox.scrub_environment(_ENVIRONMENT)
+    _user_namespace = sandbox.user_namespace_works()
     try:
         import cv2
 
@@ -101,7 +103,9 @@ def _be_child(fd: int, folder: Path, limits: Limits) -> NoReturn:
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         sandbox.close_descriptors({fd})
-        sandbox.confine(sandbox.Confinement(folder, limits.memory_bytes, limits.deadline_s))
+        sandbox.confine(
+            sandbox.Confinement(folder, limits.memory_bytes, limits.deadline_s, user_namespace=_user_namespace)
+        )
         try:
             observers = [factory() for factory in _observers]
             exchange.save(folder, decode.decode_descriptor(fd, folder, limits, observers))

@@ -11,7 +11,6 @@ import os
 import resource
 import signal
 import sys
-import sysconfig
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +46,8 @@ class Confinement:
     deadline_s: float
     readable: tuple[Path, ...] = ()
     """Further files and folders that it may read, besides its libraries. Files open already stay open."""
+    user_namespace: bool = False
+    """Whether it may leave the network by way of a user namespace: see `user_namespace_works`."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def confine(confinement: Confinement) -> InForce:
     os.setsid()
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     os.umask(0o077)
-    network, user = _leave_network()
+    network, user = _leave_network(confinement.user_namespace)
     limit_resources(confinement, private_users=user)
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     _prctl(_PR_SET_DUMPABLE, 0)
@@ -97,22 +98,32 @@ def _limit(kind: int, value: int) -> None:
     resource.setrlimit(kind, (value, value))
 
 
-def _leave_network() -> tuple[bool, bool]:
+def _leave_network(by_user_namespace: bool) -> tuple[bool, bool]:
     """Move to an empty network namespace, by way of a user namespace where that is needed. (network, user)"""
     if _libc.unshare(_CLONE_NEWNET | _CLONE_NEWIPC) == 0:
         return True, False
     uid, gid = os.getuid(), os.getgid()
-    if _libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET | _CLONE_NEWIPC) != 0:
+    if not by_user_namespace or _libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET | _CLONE_NEWIPC) != 0:
         return False, False
-    try:
-        # Unmapped users cannot make files.
-        Path("/proc/self/setgroups").write_text("deny")
-        Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
-        Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
-    except OSError:
-        # The process is in a namespace that it cannot use: better to fail this upload than to guess.
-        raise OSError("the user namespace refuses its maps") from None
+    # A user that is not mapped cannot make files.
+    for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
+        Path("/proc/self", name).write_text(text)
     return True, True
+
+
+def user_namespace_works() -> bool:
+    """Whether a process like this one can use a user namespace of its own. Tried out in a child.
+
+    It may be let in and then be refused its maps, with no way back: so it is tried before anything depends on it.
+    """
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            status = 0 if _leave_network(by_user_namespace=True)[0] else 1
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def drop_capabilities() -> None:
@@ -148,7 +159,7 @@ def close_descriptors(keep: Iterable[int]) -> None:
 
 def library_folders() -> tuple[Path, ...]:
     """Where this Python and its libraries lie."""
-    python = [sys.prefix, sys.base_prefix, *sysconfig.get_paths().values(), *sys.path]
+    python = [sys.prefix, sys.base_prefix, *sys.path]
     folders = (Path(folder) for folder in dict.fromkeys(python) if folder)
     return (*SYSTEM_FOLDERS, *(folder for folder in folders if folder.is_absolute() and folder != Path("/")))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,6 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
-
-from media.pool import DecoderPool
-from media.types import Limits
 
 COLOURS = {"red": (230, 30, 30), "green": (30, 200, 40), "blue": (30, 40, 220), "grey": (128, 128, 128)}
 
@@ -143,12 +140,6 @@ def scratch(tmp_path: Path) -> Path:
     folder = tmp_path / "scratch"
     folder.mkdir()
     return folder
-
-
-@pytest.fixture(scope="session")
-def pool() -> Iterator[DecoderPool]:
-    with DecoderPool(1, Limits(deadline_s=30.0)) as decoders:
-        yield decoders
 
 
 @pytest.fixture(scope="session")

@@ -129,7 +129,10 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 def png_bomb(width: int, height: int) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(10_000))) + chunk(b"IEND", b"")
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(bytes(10_000)))
+        + chunk(b"IEND", b"")
     )
 
 
@@ -153,7 +156,9 @@ def test_a_picture_that_declares_too_many_pixels_is_not_decoded(studio, scratch:
 
 def test_a_video_that_declares_too_many_pixels_is_not_decoded(studio, scratch: Path, pictures) -> None:
     """The codec has no size of its own: the container's is what a decoder would make room for."""
-    data = studio.video([pictures.corners(320, 180)] * 5, suffix=".avi", codec="huffyuv", pix_fmt="yuv422p").read_bytes()
+    data = studio.video(
+        [pictures.corners(320, 180)] * 5, suffix=".avi", codec="huffyuv", pix_fmt="yuv422p"
+    ).read_bytes()
     header = struct.pack("<Iii", struct.unpack_from("<I", data, data.index(b"strf") + 8)[0], 320, 180)
     patched = data.replace(header, header[:4] + struct.pack("<ii", 10_000, 8000))
     assert patched != data

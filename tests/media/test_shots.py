@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scenedetect.common import FrameTimecode
@@ -69,7 +71,7 @@ def test_shots_cover_the_video_without_gaps() -> None:
     detector = run(looks([1, 2, 3], 30), 25)
     shots = detector.shots(3.6)
     assert shots[0][0] == 0 and shots[-1][1] == 3.6
-    assert all(before[1] == after[0] for before, after in zip(shots, shots[1:], strict=False))
+    assert all(before[1] == after[0] for before, after in pairwise(shots))
     assert ShotDetector().shots(5.0) == []
 
 
