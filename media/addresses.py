@@ -34,7 +34,7 @@ def _is_public(address: Address) -> bool:
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:
             return _is_public(address.ipv4_mapped)
-        if address in _TEREDO:
+        if address in _TEREDO or address.is_site_local:
             return False
         for network, shift in _CARRIERS:
             if address in network:

@@ -175,9 +175,16 @@ def _link(fd: int, target: Path) -> bool:
     So what is decoded is what was checked, and nothing is copied.
     """
     try:
-        os.link(f"/proc/self/fd/{fd}", target, follow_symlinks=True)
+        # By folder descriptor, since only then does Python ask the kernel to follow the link that leads to the file.
+        folder = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
         return False
+    try:
+        os.link(str(fd), target, src_dir_fd=folder, follow_symlinks=True)
+    except OSError:
+        return False
+    finally:
+        os.close(folder)
     return True
 
 
