@@ -72,6 +72,9 @@ class Encoder(Protocol):
     def encode(self, evidence: Evidence) -> Encoding:
         """Encode one upload."""
 
+    def close(self) -> None:
+        """End what it runs; waiting callers get an error."""
+
 
 @runtime_checkable
 class Tagger(Protocol):

@@ -45,6 +45,12 @@ class Parts:
     scratch: Path
     soundid_version: str
 
+    def close(self) -> None:
+        """End the decoder processes and the networks' threads."""
+        self.decoder.close()
+        for encoder in self.encoders.values():
+            encoder.close()
+
 
 @dataclass
 class Analysis:

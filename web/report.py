@@ -87,7 +87,7 @@ class Page:
 
 
 CURVES = {
-    "curves/sound/loudness_lufs": ("loudness", "LUFS", "#d98324"),
+    "curves/sound/momentary_lufs": ("loudness", "LUFS", "#d98324"),
     "curves/picture/sharpness": ("sharpness", "", "#3f7cac"),
     "curves/picture/brightness": ("brightness", "", "#a3912b"),
     "curves/picture/motion": ("motion", "", "#6a9a5b"),

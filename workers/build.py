@@ -18,9 +18,10 @@ from models.quality.tagger import QualityTagger
 from models.serving.device import choose_device
 from models.soundid.fingerprint import FingerprintObserver
 from models.sounds.events import EventsTagger
-from models.sounds.music import MusicTagger, TempoObserver
+from models.sounds.music import MusicTagger
 from models.sounds.silero import SpeechEncoder
 from models.sounds.speech import SpeechTagger
+from models.sounds.tempo import TempoObserver
 from models.sounds.yamnet import SoundEncoder
 from models.topics.efficientnet import PictureEncoder
 from models.topics.tagger import TopicsTagger
@@ -45,11 +46,11 @@ def build_parts(settings: Settings) -> Parts:
     """Load the networks and start the decoders. What has no weights is named in `Parts.absent`, never just left out."""
     device = choose_device(settings.models.device)
     weights, models = settings.models.weights, settings.models
-    options = {"device": device, "max_batch": models.max_batch, "max_wait_s": models.max_wait_ms / 1000}
+    batch, wait_s = models.max_batch, models.max_wait_ms / 1000
     factories: dict[str, Callable[[], Encoder]] = {
-        "picture": partial(PictureEncoder, weights, **options),
-        "yamnet": partial(SoundEncoder, weights, **options),
-        "silero": SpeechEncoder,
+        "picture": lambda: PictureEncoder(weights, device=device, max_batch=batch, max_wait_s=wait_s),
+        "yamnet": lambda: SoundEncoder(weights, device=device, max_batch=batch, max_wait_s=wait_s),
+        "silero": lambda: SpeechEncoder(weights, device=device),
     }
     encoders: dict[str, Encoder] = {}
     missing: dict[str, str] = {}
@@ -73,8 +74,8 @@ def build_parts(settings: Settings) -> Parts:
     media = settings.media
     limits = Limits(max_bytes=media.max_bytes, max_duration_s=media.max_duration_s, deadline_s=media.decode_deadline_s)
     policy = FetchPolicy(
-        roots=tuple(media.roots),
-        allow_private_hosts=media.allow_private_hosts,
+        file_roots=tuple(media.roots),
+        allow_private=media.allow_private_hosts,
         max_bytes=media.max_bytes,
         deadline_s=media.fetch_deadline_s,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kombu import Queue
+from kombu import Exchange, Queue
 
 from tasks.contract import BACKFILL_QUEUE, QUEUE
 from workers.settings import Settings
@@ -19,7 +19,9 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "broker_url": settings.broker.url,
         "broker_connection_retry_on_startup": True,
         "task_default_queue": QUEUE,
-        "task_queues": [Queue(QUEUE), Queue(BACKFILL_QUEUE)],
+        # Each its own exchange and key, as a plain sender's `queue=` makes them: with the defaults both queues would
+        # hang on one key, and every message would be delivered to both.
+        "task_queues": [Queue(name, Exchange(name), routing_key=name) for name in (QUEUE, BACKFILL_QUEUE)],
         # A message is acknowledged when its upload's document is committed, not before.
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,

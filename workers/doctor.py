@@ -118,18 +118,11 @@ def _decoder(settings: Settings) -> list[Finding]:
 
 
 def _sandbox(settings: Settings) -> list[Finding]:
-    from media.sandbox import capabilities
+    from media.capabilities import capabilities
 
-    found = capabilities()
-    findings = []
-    for name, works in found.items():
-        cure = (
-            "" if works else "the decoder runs without it here; a newer kernel or a right to make namespaces gives it"
-        )
-        findings.append(
-            Finding(f"sandbox {name}", "good" if works else "warning", "in force" if works else "absent", cure)
-        )
-    return findings
+    return [
+        Finding(f"sandbox: {one.name}", "good" if one.in_force else "warning", one.detail) for one in capabilities()
+    ]
 
 
 def _scratch(settings: Settings) -> list[Finding]:

@@ -56,7 +56,7 @@ def artifacts() -> dict[str, np.ndarray]:
         "keyframes/00": jpeg.reshape(-1),
         "keyframes/01": jpeg.reshape(-1),
         "curves/sound/times_s": np.linspace(0, 10, 50),
-        "curves/sound/loudness_lufs": np.r_[np.full(10, -np.inf), np.linspace(-60, -14, 40)],
+        "curves/sound/momentary_lufs": np.r_[np.full(10, -np.inf), np.linspace(-60, -14, 40)],
         "curves/picture/times_s": np.linspace(0, 10, 20),
         "curves/picture/sharpness": np.full(20, np.nan),
     }
