@@ -65,8 +65,11 @@ class SoundTrack:
             self._align(time_s)
         start = self.end_s
         self.end_s = start + frame.samples / rate
-        frame = _mended(frame)
-        self._collect(native_samples(frame), rate, start)
+        raw = frame.to_ndarray()
+        if raw.dtype.kind == "f" and not np.abs(raw).max(initial=0.0) <= MAX_LEVEL:  # so written, NaN counts too
+            raw = np.where(np.abs(raw) <= MAX_LEVEL, raw, 0).astype(raw.dtype)
+            _overwrite(frame, raw)
+        self._collect(native_samples(frame, raw), rate, start)
         for part in self._resampler.resample(frame):
             self._write(part.to_ndarray()[0])
 
@@ -116,22 +119,15 @@ def _to_mono() -> Any:
     )
 
 
-def _mended(frame: Any) -> Any:
-    """The frame, with samples that are no sound set to 0. One such sample would spoil the waveform for good."""
-    if not frame.format.name.startswith(("flt", "dbl")):
-        return frame
-    raw = frame.to_ndarray()
-    if np.abs(raw).max(initial=0.0) <= MAX_LEVEL:  # false for NaN as well
-        return frame
-    raw = np.where(np.abs(raw) <= MAX_LEVEL, raw, 0).astype(raw.dtype)
-    mended = av.AudioFrame.from_ndarray(raw, format=frame.format.name, layout=frame.layout.name)
-    mended.sample_rate, mended.pts, mended.time_base = frame.sample_rate, frame.pts, frame.time_base
-    return mended
+def _overwrite(frame: Any, raw: npt.NDArray[Any]) -> None:
+    """Put mended samples into the frame itself: a single one that is no number would spoil the waveform for good."""
+    frame.make_writable()
+    for plane, samples in zip(frame.planes, raw, strict=True):
+        np.frombuffer(memoryview(plane), raw.dtype)[: samples.size] = samples
 
 
-def native_samples(frame: Any) -> Samples:
-    """[channels, samples] float32, nominally -1 to 1, of an audio frame in any sample format."""
-    raw = frame.to_ndarray()
+def native_samples(frame: Any, raw: npt.NDArray[Any]) -> Samples:
+    """[channels, samples] float32, nominally -1 to 1, of a frame whose samples are `raw`, in any sample format."""
     if not frame.format.is_planar:
         raw = raw.reshape(-1, len(frame.layout.channels)).T
     if raw.dtype.kind == "f":
