@@ -1,0 +1,95 @@
+"""The store: what the farm knows, in one database. Safe to share between threads; every call is one transaction.
+
+store = Store.open("sqlite:////var/lib/tagfarm/tagfarm.db")
+admission = store.admit("u1", {"media": "..."}, "hash", owner="node1", lease_s=60)
+if isinstance(admission, Started):
+    with store.commit(admission.attempt_id) as transaction:
+        transaction.finish({"outcome": "ok", "models": {"topics": "net@1"}}, tags=[...])
+events = store.feed(after=0)
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import update
+
+from store.commit import Commit, Commits
+from store.documents import Documents, Kept, SoundUseRow, TagRow
+from store.engine import Clock, Database
+from store.errors import LeaseLost, SchemaNewer, SchemaOlder, StoreError, StoreUnavailable, UnknownSound
+from store.feed import Feed, FeedEvent
+from store.ledger import Admission, Busy, Done, Due, Ledger, Quarantined, Started
+from store.migrate import migrate, verify
+from store.overview import Overview, UploadStatus
+from store.schema import Counter
+from store.sounds import KnownSound, KnownUse, SoundRow, Sounds, Trend
+
+__all__ = [
+    "Admission",
+    "Busy",
+    "Commit",
+    "Done",
+    "Due",
+    "FeedEvent",
+    "Kept",
+    "KnownSound",
+    "KnownUse",
+    "LeaseLost",
+    "Quarantined",
+    "SchemaNewer",
+    "SchemaOlder",
+    "SoundRow",
+    "SoundUseRow",
+    "Started",
+    "Store",
+    "StoreError",
+    "StoreUnavailable",
+    "TagRow",
+    "Trend",
+    "UnknownSound",
+    "UploadStatus",
+]
+
+
+class Store(Ledger, Commits, Documents, Sounds, Feed, Overview):
+    """All of it behind one name."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @classmethod
+    def open(cls, url: str, migrate_schema: bool = True, clock: Clock | None = None) -> Store:
+        """Open the store, made or brought up to this version's schema if need be.
+
+        Args:
+            url: `sqlite:////folder/file.db` or `postgresql://user@host/database` (15 or newer).
+            migrate_schema: False: change nothing.
+            clock: the time, aware; None: the database server's, or this machine's for SQLite.
+
+        Raises:
+            StoreUnavailable: it cannot be reached.
+            SchemaOlder: it must be migrated first, and `migrate_schema` is False.
+            SchemaNewer: a newer version has migrated it.
+            StoreError: the URL cannot be used.
+        """
+        database = Database(url, clock)
+        try:
+            database.prepare()
+            if migrate_schema:
+                migrate(url)
+            with database.read() as connection:
+                verify(connection)
+        except BaseException:
+            database.close()
+            raise
+        return cls(database)
+
+    def check(self) -> None:
+        """See that the schema is this version's and that the store can be written. Raises as `open` does."""
+        with self._database.read() as connection:
+            verify(connection)
+        with self._database.write() as connection:
+            connection.execute(update(Counter).values(value=Counter.value))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._database.close()
