@@ -65,9 +65,13 @@ class Encoder(Protocol):
     items to a `MicroBatcher`, so that batches fill across uploads.
     """
 
-    name: str
-    version: str
-    """`weights-name@N`, e.g. `efficientnet-lite2@1`. Raised when the same input may give another output."""
+    @property
+    def name(self) -> str:
+        """What heads call it."""
+
+    @property
+    def version(self) -> str:
+        """`weights-name@N`, e.g. `efficientnet-lite2@1`. Raised when the same input may give another output."""
 
     def encode(self, evidence: Evidence) -> Encoding:
         """Encode one upload."""
@@ -85,14 +89,21 @@ class Tagger(Protocol):
     published contract (`tasks.contract`).
     """
 
-    name: str
-    """The tagger's name in `TagUpload.taggers` and in the document's `models`."""
-    version: str
-    """`name@N` as reported in the document's `models`."""
-    section: str
-    """The key of the document that `tag` fills."""
-    encoders: tuple[str, ...]
-    """Names of the encoders it reads."""
+    @property
+    def name(self) -> str:
+        """The tagger's name in `TagUpload.taggers` and in the document's `models`."""
+
+    @property
+    def version(self) -> str:
+        """`name@N` as reported in the document's `models`."""
+
+    @property
+    def section(self) -> str:
+        """The key of the document that `tag` fills."""
+
+    @property
+    def encoders(self) -> tuple[str, ...]:
+        """Names of the encoders it reads."""
 
     def tag(self, evidence: Evidence) -> Any:
         """The section's value."""

@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import cv2
@@ -35,7 +36,7 @@ def frames(path: Path, start_s: float = 0.0, duration_s: float | None = None, fp
             while frame.time is not None and frame.time >= due - 1e-6:
                 if duration_s is not None and due >= start_s + duration_s - 1e-6:
                     return
-                yield frame.to_ndarray(format="rgb24")
+                yield _pixels(frame)
                 due += 1 / fps
 
 
@@ -45,7 +46,7 @@ def sound(path: Path, start_s: float = 0.0, duration_s: float | None = None, rat
     with av.open(str(path)) as container:
         resampler = av.AudioResampler("fltp", "stereo", rate)
         for frame in itertools.chain(container.decode(audio=0), [None]):
-            blocks += [block.to_ndarray() for block in resampler.resample(frame)]
+            blocks += [np.asarray(block.to_ndarray(), dtype=np.float32) for block in resampler.resample(frame)]
     whole = np.concatenate(blocks, axis=1)
     end = None if duration_s is None else int((start_s + duration_s) * rate)
     return whole[:, int(start_s * rate) : end]
@@ -66,16 +67,18 @@ def write(
     """Encode a clip. `pictures` are cropped to even sizes; `heard` is at `SOUND_RATE`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
-        video = audio = None
+        video: av.VideoStream | None = None
+        audio: av.AudioStream | None = None
         pictures = iter(pictures) if pictures is not None else None
         first = next(pictures) if pictures is not None else None
         if first is not None:
-            video = container.add_stream(video_codec, rate=Fraction(fps).limit_denominator(1001))
+            rate = Fraction(fps).limit_denominator(1001)
+            video = cast(av.VideoStream, container.add_stream(video_codec, rate=rate))
             video.height, video.width = (first.shape[0] // 2 * 2, first.shape[1] // 2 * 2)
             video.pix_fmt = "yuv420p"
             video.options = {"crf": str(crf), "preset": preset} if video_codec.startswith("libx26") else {}
         if heard is not None:
-            audio = container.add_stream(audio_codec, rate=SOUND_RATE, layout="stereo")
+            audio = cast(av.AudioStream, container.add_stream(audio_codec, rate=SOUND_RATE, layout="stereo"))
             audio.bit_rate = audio_bitrate
         if video is not None and first is not None and pictures is not None:
             for picture in itertools.chain([first], pictures):
@@ -129,7 +132,8 @@ def moved(photo: Frame, width: int, height: int, count: int, seed: int = 0) -> I
     random = np.random.default_rng(seed)
     tall, wide = photo.shape[:2]
     side = min(wide / width, tall / height)
-    zooms = np.linspace(*random.permutation([0.86, 1.0]), count)
+    first, last = random.permutation([0.86, 1.0])
+    zooms = np.linspace(float(first), float(last), count)
     start, end = random.uniform(0, 1, 2), random.uniform(0, 1, 2)
     for step, zoom in zip(np.linspace(0, 1, count), zooms, strict=True):
         crop = (width * side * zoom, height * side * zoom)
@@ -156,5 +160,9 @@ def truncated(source: Path, target: Path, share: float) -> Path:
 
 def image(data: bytes) -> Frame:
     """A picture's pixels, RGB."""
-    with av.open(io.BytesIO(data)) as container:
-        return next(container.decode(video=0)).to_ndarray(format="rgb24")
+    with av.open(io.BytesIO(data), "r") as container:
+        return _pixels(next(container.decode(container.streams.video[0])))
+
+
+def _pixels(frame: av.VideoFrame) -> Frame:
+    return np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)

@@ -28,7 +28,7 @@ class Sender:
             broker_transport_options={"socket_connect_timeout": 5},
         )
 
-    def send(self, upload: TagUpload | dict[str, Any], queue: Literal["uploads", "backfill"] = QUEUE) -> str:
+    def send(self, upload: TagUpload | dict[str, Any], queue: Literal["uploads", "backfill"] = "uploads") -> str:
         """Enqueue one upload and return its message's id.
 
         Raises `pydantic.ValidationError` for what is not a `TagUpload`, and `kombu.exceptions.OperationalError` when

@@ -3,34 +3,24 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 from models.soundid.fingerprint import Fingerprint
 from models.soundid.index import DiskIndex
 from models.soundid.matcher import Matcher, SoundMatch
+from store.store import SoundRow
 
 SOUNDID_VERSION = "landmarks@1"
 PAGE = 500
 """Sounds taken from the store at a time."""
 
 
-class StoredSound(Protocol):
-    """A sound as the store gives it."""
-
-    seq: int
-    sound_id: str
-    kind: str
-    title: str | None
-    fingerprint: bytes | None
-    """None: this sound is gone (removed, or merged into another)."""
-
-
 class SoundSource(Protocol):
     """What gives sounds in the order of their sequence number: a store, or a transaction of one."""
 
-    def sounds_after(self, seq: int, limit: int) -> list[StoredSound]:
+    def sounds_after(self, seq: int, limit: int) -> list[SoundRow]:
         """The next sounds after `seq`, ascending, none skipped that was committed before."""
 
 
@@ -55,7 +45,7 @@ class SoundLibrary:
                 taken += len(sounds)
         return taken
 
-    def _absorb(self, sounds: Iterable[StoredSound]) -> None:
+    def _absorb(self, sounds: Sequence[SoundRow]) -> None:
         for sound in sounds:
             if sound.fingerprint is None:
                 self.index.remove(sound.sound_id, sound.seq)

@@ -16,15 +16,17 @@ def sound_uses(matches: Sequence[SoundMatch]) -> list[SoundUse]:
     """Matches under the contract's names, the longest use first."""
     longest_first = sorted(matches, key=lambda match: (match.range[0] - match.range[1], match.sound_id))
     return [
-        SoundUse(
-            sound_id=match.sound_id,
-            kind=match.kind,
-            title=match.title,
-            score=round(min(1.0, max(0.0, match.score)), 4),
-            range=(round(match.range[0], 2), round(match.range[1], 2)),
-            offset_s=round(match.offset_s, 2),
-            speed=round(match.speed, 4),
-            pitch_semitones=round(match.pitch_semitones, 2),
+        SoundUse.model_validate(
+            {
+                "sound_id": match.sound_id,
+                "kind": match.kind,
+                "title": match.title,
+                "score": round(min(1.0, max(0.0, match.score)), 4),
+                "range": (round(match.range[0], 2), round(match.range[1], 2)),
+                "offset_s": round(match.offset_s, 2),
+                "speed": round(match.speed, 4),
+                "pitch_semitones": round(match.pitch_semitones, 2),
+            }
         )
         for match in longest_first
     ]

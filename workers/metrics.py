@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
+from models.serving.batcher import MicroBatcher
 from tasks.contract import TagDocument
 from tasks.job import Handled
 from tasks.leases import LeaseKeeper
@@ -40,8 +44,16 @@ def watch(leases: LeaseKeeper, parts: Parts) -> None:
     for name, encoder in parts.encoders.items():
         batcher = getattr(encoder, "batcher", None)
         if batcher is not None:
-            BATCH_FILL.labels(name).set_function(lambda batcher=batcher: batcher.stats().mean_fill)
-            FORWARD_SECONDS.labels(name).set_function(lambda batcher=batcher: batcher.stats().forward_wall_s)
+            BATCH_FILL.labels(name).set_function(partial(_mean_fill, batcher))
+            FORWARD_SECONDS.labels(name).set_function(partial(_forward_seconds, batcher))
+
+
+def _mean_fill(batcher: MicroBatcher[Any, Any]) -> float:
+    return batcher.stats().mean_fill
+
+
+def _forward_seconds(batcher: MicroBatcher[Any, Any]) -> float:
+    return batcher.stats().forward_wall_s
 
 
 def serve(port: int) -> None:

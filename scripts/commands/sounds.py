@@ -13,6 +13,7 @@ from rich.table import Table
 
 from scripts.console import counter, emit, err, fail, out
 from scripts.local import open_store
+from store.store import UnknownSound
 
 if TYPE_CHECKING:
     from models.soundid.fingerprint import Fingerprint
@@ -25,13 +26,11 @@ SUFFIXES = {".wav", ".mp3", ".ogg", ".oga", ".opus", ".flac", ".m4a", ".aac", ".
 @app.command()
 def add(
     paths: Annotated[list[Path], typer.Argument(help="Files and folders; folders are searched for sound files.")],
-    kind: Annotated[str, typer.Option(help="song or effect.")] = "song",
+    effect: Annotated[bool, typer.Option("--effect", help="These are effects, not songs.")] = False,
     title: Annotated[str | None, typer.Option(help="Only with one file; default: its name.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Add songs or effects to the catalogue. What is there already (the same bytes) is left as it is."""
-    if kind not in ("song", "effect"):
-        fail(f"--kind {kind}: song or effect", code=2)
     files = list(_files(paths))
     if not files:
         fail(f"no sound file in {', '.join(map(str, paths))}", code=2)
@@ -49,7 +48,7 @@ def add(
                 refused.append(f"{file}: {fingerprint}")
             else:
                 sound_id, new = store.add_sound(
-                    kind=kind,
+                    kind="effect" if effect else "song",
                     title=title or file.stem,
                     duration_s=fingerprint.duration_s,
                     fingerprint=fingerprint.to_bytes(),
@@ -200,10 +199,10 @@ def match(files: Annotated[list[Path], typer.Argument(help="Media files.")], as_
 def merge(sound_id: str, into: str) -> None:
     """Make one sound a part of another: its id goes on working as an alias, its uses are the other's."""
     store = open_store()
-    for one in (sound_id, into):
-        if store.sound(one) is None:
-            fail(f"no sound {one!r}; see: tagfarm sounds list")
-    store.merge_sounds(sound_id, into)
+    try:
+        store.merge_sounds(sound_id, into)
+    except UnknownSound as error:
+        fail(f"{error}; see: tagfarm sounds list")
     err.print(f"{sound_id} is now {into}")
 
 

@@ -27,10 +27,10 @@ def pull(names: Names = None, as_json: AsJson = False) -> None:
     with Progress(*columns, console=err) as bars:
         rows: dict[str, TaskID] = {}
 
-        def progress(name: str, done: int, total: int) -> None:
+        def progress(name: str, done_bytes: int, total_bytes: int) -> None:
             if name not in rows:
-                rows[name] = bars.add_task(name, total=total)
-            bars.update(rows[name], completed=done, total=total)
+                rows[name] = bars.add_task(name, total=total_bytes)
+            bars.update(rows[name], completed=done_bytes, total=total_bytes)
 
         try:
             pulled = pull_weights(settings().models.weights, names, progress)
