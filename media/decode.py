@@ -223,8 +223,11 @@ class _Pass:
         )
 
     def _still(self) -> bool:
-        info = self._media.info
-        return self._frames == 1 and (info.still or (info.audio is None and info.container == "gif"))
+        """One frame, in a file that never claimed to hold more (AVIF is a video container of one frame)."""
+        info, video = self._media.info, self._media.video
+        if self._frames != 1 or video is None or info.audio is not None:
+            return False
+        return info.still or video.frames == 1 or info.container in {"gif", "apng"}
 
     def _end(self) -> float:
         declared = self._media.info.duration_s

@@ -40,6 +40,7 @@ DEMUXERS = (
     "hevc",
     "ivf",
     "gif",
+    "apng",
     "png_pipe",
     "jpeg_pipe",
     "webp_pipe",
@@ -114,6 +115,11 @@ def signature(head: bytes) -> str | None:
     if head[:2] == b"BM" and len(head) >= 26 and struct.unpack_from("<I", head, 14)[0] in {12, 40, 108, 124}:
         return "bmp"
     return None
+
+
+def is_animated_webp(head: bytes) -> bool:
+    """Whether it is WebP's moving form, which this FFmpeg cannot read. (Flag A of the VP8X chunk.)"""
+    return signature(head) == "webp" and head[12:16] == b"VP8X" and len(head) > 20 and bool(head[20] & 0x02)
 
 
 def declared_size(head: bytes) -> tuple[int, int] | None:

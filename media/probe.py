@@ -80,6 +80,8 @@ def open_media(fd: int, limits: Limits) -> Iterator[OpenedMedia]:
         raise MediaError("too_large", f"the file has {size} bytes, more than {limits.max_bytes}")
     claim = formats.signature(head)
     _check_pixels(formats.declared_size(_long_head(fd, claim, head)), limits)
+    if formats.is_animated_webp(head):
+        raise MediaError("unsupported", "animated WebP is not read here: use GIF, MP4 or WebM")
     os.lseek(fd, 0, os.SEEK_SET)
     try:
         container = av.open("fd:", options=_options(fd, limits), metadata_errors="replace")

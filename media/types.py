@@ -95,7 +95,8 @@ class FrameView:
     """One decoded frame as an observer sees it. The arrays are only valid during the call."""
 
     luma: npt.NDArray[np.uint8]
-    """[height, width] full-resolution luma, full range 0-255, as coded (not rotated). A view: do not write."""
+    """[height, width] full-resolution luma, full range 0-255, as coded (not rotated). A view: do not write.
+    Made when first asked for, which is not free on every frame: ask for it when `sampled`, or decimate from `small`."""
     small: npt.NDArray[np.uint8]
     """[h, w] luma, every k-th pixel of every k-th row (short side about 90 px): a look that costs almost nothing."""
     time_s: float

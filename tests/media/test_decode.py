@@ -110,6 +110,36 @@ def test_still_picture(studio, scratch: Path, pictures, kind: str) -> None:
     assert media.shots == [(0.0, 0.0)] and not media.damaged
 
 
+def test_avif_is_a_still(studio, scratch: Path, pictures) -> None:
+    from PIL import features
+
+    if not features.check("avif"):
+        pytest.skip("this Pillow writes no AVIF")
+    media = decode(studio.picture(pictures.corners(320, 160), "avif"), scratch, LIMITS, [])
+    assert media.info.still and corners_of(media.frames[0], pictures) == ["red", "green", "blue", "grey"]
+
+
+def test_animated_png_is_video(studio, scratch: Path, pictures) -> None:
+    from PIL import Image
+
+    path = studio.path(".png")
+    first, *rest = [Image.fromarray(pictures.scene(120, 80, seed)) for seed in range(3)]
+    first.save(path, save_all=True, append_images=rest, duration=1000)
+    media = decode(path, scratch, LIMITS, [])
+    assert media.frames_decoded == 3 and not media.info.still and len(media.shots) == 3
+
+
+def test_animated_webp_is_refused_by_name(studio, scratch: Path, pictures) -> None:
+    from PIL import Image
+
+    path = studio.path(".webp")
+    first, *rest = [Image.fromarray(pictures.scene(120, 80, seed)) for seed in range(3)]
+    first.save(path, save_all=True, append_images=rest, duration=1000)
+    with pytest.raises(MediaError, match="animated WebP") as failure:
+        decode(path, scratch, LIMITS, [])
+    assert failure.value.outcome == "unsupported"
+
+
 def test_a_picture_of_one_pixel(studio, scratch: Path) -> None:
     media = decode(studio.picture(np.full((1, 1, 3), 200, np.uint8), "png"), scratch, LIMITS, [Watcher()])
     assert media.frames.shape == (1, 1, 1, 3)
