@@ -12,15 +12,18 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-import torch
 from filelock import FileLock
 
 from ..protocol import WeightsMissing
-from .convert import CONVERTERS, Tensors
 from .manifest import WeightsEntry, entry, manifest
 from .sources import HashMismatch, SourceGone, WeightsError, fetch_member, sha256_file
+
+if TYPE_CHECKING:  # converting needs torch; listing and verifying must not wait for its import
+    import torch
+
+    from .convert import Tensors
 
 FORMAT = 1
 """Of the cache. 1: first version."""
@@ -109,6 +112,8 @@ def load(name: str, cache_dir: Path) -> Tensors:
     """
     from safetensors import safe_open
 
+    from .convert import Tensors
+
     status = _status(entry(name), cache_dir, deep=True)
     if status.state == "absent":
         raise WeightsMissing(name)
@@ -157,6 +162,8 @@ def _pull(known: WeightsEntry, cache_dir: Path, progress: Progress) -> WeightsSt
 
 
 def _install(known: WeightsEntry, folder: Path, progress: Progress) -> None:
+    from .convert import CONVERTERS
+
     incoming = folder / INCOMING_FOLDER
     failures: list[WeightsError] = []
     for source in known.sources:
