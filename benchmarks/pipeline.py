@@ -31,6 +31,7 @@ from tasks.contract import TagUpload
 from tasks.pipeline import Parts, analyse
 from tasks.sound_library import SoundLibrary
 from workers.build import build_parts
+from workers.scratch import NodeScratch
 from workers.settings import Settings
 
 ROUNDS = 7
@@ -70,7 +71,8 @@ def measure(clip: Path, rounds: int) -> tuple[list[Round], dict[str, Any]]:
         settings = Settings(home=Path(home), _env_file=None)  # type: ignore[call-arg]
         settings.media.roots = [clip.parent]
         settings.media.decoders = 1
-        parts = build_parts(settings)
+        scratch = NodeScratch(settings.scratch)
+        parts = build_parts(settings, scratch.path)
         library = SoundLibrary(settings.index)
         upload = TagUpload(upload_id="clip", media=clip.as_uri())
         try:

@@ -85,7 +85,6 @@ def analyse(upload: TagUpload, parts: Parts) -> Analysis:
     when the file could not be had *now*; everything else that is raised is a bug.
     """
     clock = Clock()
-    parts.scratch.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix="upload-", dir=parts.scratch))
     fetched: FetchedMedia | None = None
     try:

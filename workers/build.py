@@ -42,7 +42,7 @@ TAGGERS: tuple[Callable[[], Tagger], ...] = (
 )
 
 
-def build_parts(settings: Settings) -> Parts:
+def build_parts(settings: Settings, scratch: Path) -> Parts:
     """Load the networks and start the decoders. What has no weights is named in `Parts.absent`, never just left out."""
     device = choose_device(settings.models.device)
     weights, models = settings.models.weights, settings.models
@@ -69,8 +69,6 @@ def build_parts(settings: Settings) -> Parts:
             absent[tagger.name] = missing[lost[0]]
         else:
             taggers.append(tagger)
-    scratch = settings.scratch
-    scratch.mkdir(parents=True, exist_ok=True)
     media = settings.media
     limits = Limits(max_bytes=media.max_bytes, max_duration_s=media.max_duration_s, deadline_s=media.decode_deadline_s)
     policy = FetchPolicy(

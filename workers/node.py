@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import socket
 import threading
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -24,14 +22,13 @@ from tasks.sound_library import SoundLibrary
 from tasks.sweep import sweep
 from workers import metrics
 from workers.build import build_parts
+from workers.scratch import NodeScratch
 from workers.settings import Settings
 
 log = logging.getLogger(__name__)
 
 SWEEP_S = 5.0
 PUSH_S = 0.2
-STALE_SCRATCH_S = 6 * 3600.0
-"""Age from which a scratch folder is taken for a dead node's, s."""
 
 _node: Node | None = None
 
@@ -43,9 +40,9 @@ class Node:
         self._settings = settings
         self._app = app
         settings.home.mkdir(parents=True, exist_ok=True)
-        _clear_scratch(settings)
+        self.scratch = NodeScratch(settings.scratch)
         self.store = Store.open(settings.store_url)
-        self.parts = build_parts(settings)
+        self.parts = build_parts(settings, self.scratch.path)
         self.leases = LeaseKeeper(
             lambda attempt_id: self.store.heartbeat(attempt_id, settings.worker.lease_s), settings.worker.lease_s
         )
@@ -85,6 +82,7 @@ class Node:
             thread.join(timeout=SWEEP_S)
         self.parts.close()
         self.store.close()
+        self.scratch.close()
 
     def _every(self, seconds: float, name: str, round_: Callable[[], Any]) -> None:
         def run() -> None:
@@ -138,12 +136,3 @@ def close_node() -> None:
         runtime.install(None)
         _node.close()
         _node = None
-
-
-def _clear_scratch(settings: Settings) -> None:
-    """Remove what killed nodes left. Young folders may be a neighbour's."""
-    if not settings.scratch.is_dir():
-        return
-    for folder in settings.scratch.iterdir():
-        if time.time() - folder.stat().st_mtime > STALE_SCRATCH_S:
-            shutil.rmtree(folder, ignore_errors=True)

@@ -34,6 +34,7 @@ def tag(
     from tasks.sound_library import SoundLibrary
     from tasks.sounds import sound_uses, with_sounds
     from workers.build import build_parts
+    from workers.scratch import NodeScratch
     from workers.settings import settings
 
     here = settings().model_copy(deep=True)
@@ -41,8 +42,9 @@ def tag(
     missing = [str(file) for file in files if not file.is_file()]
     if missing:
         fail(f"no such file: {', '.join(missing)}", code=2)
+    scratch = NodeScratch(here.scratch)
     with err.status("loading the networks"):
-        parts = build_parts(here)
+        parts = build_parts(here, scratch.path)
         library = SoundLibrary(here.index)
     worst = 0
     try:
@@ -66,6 +68,7 @@ def tag(
                 emit(document) if as_json else show_document(document, str(file))
     finally:
         parts.close()
+        scratch.close()
     raise typer.Exit(worst)
 
 
