@@ -99,6 +99,8 @@ class TopicsTagger:
                 joined = 1.0 - (1.0 - column) * (1.0 - claim.weight)
                 column = np.where(column >= SEEN_AT_LEAST, joined, column)
             begin = self.calibration.threshold[int(self._second[position])]
+            if claim is None and (not len(column) or column.max() < begin):
+                continue
             spans = tuple(hysteresis(column, begin, begin * KEEP))
             if spans:
                 frames = np.concatenate([np.arange(first, last) for first, last in spans])

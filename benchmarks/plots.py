@@ -1,0 +1,60 @@
+"""Small plots as SVG text: the same bytes from the same figures, readable on light and on dark."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from xml.sax.saxutils import escape
+
+INK, FAINT, BLUE, ORANGE = "#777", "#bbb", "#3b76c4", "#d98326"
+FONT = 'font-family="sans-serif" font-size="11"'
+
+
+def reliability_plot(bins: Sequence[tuple[float, float, int]], side: int = 260) -> str:
+    """Share right against mean score, one dot a bin; its area is the number of answers."""
+    pad, total = 34, sum(n for _, _, n in bins) or 1
+    parts = [
+        f'<path d="M{pad},{side}V{pad / 2}M{pad},{side}H{side + pad}" stroke="{INK}" fill="none"/>',
+        f'<path d="M{pad},{side}L{side + pad / 2},{pad / 2}" stroke="{FAINT}" stroke-dasharray="4 4"/>',
+        _text(side / 2, side + 26, "score of the first topic"),
+        _text(6, 12, "share right", "start"),
+    ]
+    span = side - pad / 2
+    for value in (0.0, 0.5, 1.0):
+        parts.append(_text(pad + value * span, side + 13, f"{value:.1f}"))
+        parts.append(_text(pad - 4, side - value * span + 4, f"{value:.1f}", "end"))
+    for score, right, n in bins:
+        x, y, radius = pad + score * span, side - right * span, 2 + 22 * (n / total) ** 0.5
+        parts.append(
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" fill="{BLUE}" fill-opacity="0.6">'
+            f"<title>{n} answers: score {score:.2f}, right {right:.2f}</title></circle>"
+        )
+    return _svg(side + pad + 10, side + 32, parts)
+
+
+def topics_plot(rows: Sequence[dict[str, Any]], width: int = 620) -> str:
+    """Bars of precision and recall of each topic."""
+    label, line = 190, 15
+    span = width - label - 60
+    parts = [_text(label, 10, "precision", "start", BLUE), _text(label + 70, 10, "recall", "start", ORANGE)]
+    for number, row in enumerate(rows):
+        y = 18 + number * line
+        parts.append(_text(label - 6, y + 9, row["topic"], "end"))
+        for key, colour, shift in (("precision", BLUE, 0), ("recall", ORANGE, 6)):
+            if row[key] is not None:
+                length = max(row[key] * span, 1)
+                parts.append(f'<rect x="{label}" y="{y + shift}" width="{length:.1f}" height="5" fill="{colour}"/>')
+        parts.append(_text(label + span + 6, y + 9, f"{row['said']} / {row['clips']}", "start"))
+    return _svg(width, 24 + len(rows) * line, parts)
+
+
+def _text(x: float, y: float, text: str, anchor: str = "middle", colour: str = INK) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}" {FONT}>{escape(text)}</text>'
+
+
+def _svg(width: float, height: float, parts: Sequence[str]) -> str:
+    body = "\n".join(parts)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
+        f'viewBox="0 0 {width:.0f} {height:.0f}">\n{body}\n</svg>\n'
+    )

@@ -1,0 +1,234 @@
+"""How right topics and events are, on the corpus: `python -m benchmarks.taggers [--fit] [--check]`.
+
+Photos are moved into three-second clips and go the way of an upload (H.264, decoder pool, network, tagger); named
+effects go as AAC through the sound network and its tagger. Writes `results/taggers.json`, `.md` and two plots.
+With `--fit`, first fits `models/topics/calibration.toml` on the dev half. With `--check`, exits 1 when a bar is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models.sounds.events import EventsTagger
+from models.sounds.yamnet import SoundEncoder
+from models.topics.calibration import FITTED
+from models.topics.efficientnet import PictureEncoder
+from models.topics.tagger import TopicsTagger
+from models.topics.taxonomy import load_taxonomy
+
+from . import events, topics
+from .corpus import CorpusError, chosen, corpus_root, pull_all, sources
+from .encodings import encoded, photo_clip, sound_clip
+from .plots import reliability_plot, topics_plot
+from .report import RESULTS, Bar, check, table, write
+from .truths import Truth, effects, photos
+
+NAME = "taggers"
+COMMAND = "python -m benchmarks.taggers --check"
+WEIGHTS = Path.home() / ".cache" / "tagfarm" / "weights"
+PRECISION_BAR = 0.8
+EVENTS_BAR = 0.8
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.taggers", description=__doc__)
+    parser.add_argument("--fit", action="store_true", help="fit the topics' calibration on the dev half first")
+    parser.add_argument("--check", action="store_true", help="print the bars; exit 1 when one is missed")
+    parser.add_argument("--weights", type=Path, default=WEIGHTS, help="the weights cache")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where to write")
+    options = parser.parse_args(arguments)
+    errors = pull_all(chosen(["photos", "effects"], sources()), corpus_root())
+    if errors:
+        sys.stderr.write("".join(f"{error}\n" for error in errors))
+        return 2
+    try:
+        photo_truth, effect_truth = photos(), effects()
+    except CorpusError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    seen, heard = _examples(photo_truth, effect_truth, options.weights)
+    if options.fit:
+        dev = [(item, evidence) for item, evidence in seen if item.half == "dev"]
+        found = topics.fit(dev, load_taxonomy(), PictureEncoder.version)
+        topics.write_calibration(found, FITTED, len(dev))
+    bars = _report(photo_truth, effect_truth, seen, heard, options.results)
+    return check(bars) if options.check else 0
+
+
+def _examples(photo_truth: Truth, effect_truth: Truth, weights: Path) -> tuple[list[Any], list[Any]]:
+    cache, cpu = corpus_root() / "encodings", torch.device("cpu")
+    picture, sound = PictureEncoder(weights, device=cpu), SoundEncoder(weights, device=cpu)
+    try:
+        seen = list(encoded(photo_truth.items, photo_clip, picture, cache, "photo clips"))
+        heard = list(encoded(effect_truth.items, sound_clip, sound, cache, "effects"))
+    finally:
+        picture.close()
+        sound.close()
+    return seen, heard
+
+
+def _report(photo_truth: Truth, effect_truth: Truth, seen: list[Any], heard: list[Any], folder: Path) -> list[Bar]:
+    taxonomy = load_taxonomy()
+    tagger, listener = TopicsTagger(taxonomy), EventsTagger()
+    given, noticed = topics.answers(tagger, seen), events.listen(listener, heard)
+    parts: dict[str, Any] = {}
+    for half in ("dev", "test", "both"):
+        mine = [a for a in given if half in ("both", a.item.half)]
+        also = [h for h in noticed if half in ("both", h.item.half)]
+        f1, tested = topics.mean_f1(mine, taxonomy)
+        parts[half] = {"topics": {**topics.figures(mine), "mean_f1": f1, "topics_tested": tested}}
+        parts[half]["events"] = events.figures(also)
+    bars = [
+        Bar(
+            "first topic of photo clips, precision where one is given",
+            _of(parts, "test", "topics", "precision_first"),
+            PRECISION_BAR,
+            note="test half",
+        ),
+        Bar(
+            "first topic of photo clips, precision where one is given",
+            _of(parts, "both", "topics", "precision_first"),
+            PRECISION_BAR,
+            note="all",
+        ),
+        Bar(
+            "named effects, a right event among the first five",
+            _of(parts, "test", "events", "right_in_first_5"),
+            EVENTS_BAR,
+            note="test half",
+        ),
+        Bar(
+            "named effects, a right event among the first five",
+            _of(parts, "both", "events", "right_in_first_5"),
+            EVENTS_BAR,
+            note="all",
+        ),
+    ]
+    plots = {
+        f"{NAME}-reliability.svg": reliability_plot(
+            topics.reliability([(a.scores[0], a.right) for a in given if a.scores])
+        ),
+        f"{NAME}-topics.svg": topics_plot(topics.by_topic(given, taxonomy)),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in plots.items():
+        (folder / name).write_text(content, encoding="utf-8")
+    data = {
+        "taggers": {"topics": tagger.version, "events": listener.version},
+        "halves": parts,
+        "dropped": {"photos": photo_truth.dropped, "effects": effect_truth.dropped},
+        "topics": topics.by_topic(given, taxonomy),
+        "confusions": topics.confusions(given),
+        "clips": {a.item.key: [a.first, a.right] for a in given},
+        "effects": {h.item.key: [list(h.tagged), h.right] for h in noticed},
+    }
+    body = _page(parts, given, noticed, taxonomy, photo_truth, effect_truth)
+    page = write(
+        NAME, title="Topics and events on the corpus", command=COMMAND, bars=bars, data=data, body=body, folder=folder
+    )
+    sys.stderr.write(f"wrote {page.name}\n")
+    return bars
+
+
+def _page(
+    parts: dict[str, Any],
+    given: list[topics.Answer],
+    noticed: list[events.Heard],
+    taxonomy: Any,
+    photo_truth: Truth,
+    effect_truth: Truth,
+) -> str:
+    halves = ("dev", "test", "both")
+    seen_rows = [(h, *(parts[h]["topics"][key] for key in _TOPIC_KEYS)) for h in halves]
+    heard_rows = [(h, *(parts[h]["events"][key] for key in _EVENT_KEYS)) for h in halves]
+    topic_rows = [
+        (row["topic"], row["said"], row["precision"], row["clips"], row["recall"])
+        for row in topics.by_topic(given, taxonomy)
+    ]
+    none = [a for a in given if not a.item.accept]
+    return "\n".join(
+        (
+            "The calibration and its thresholds are fitted on the dev half; the halves are split by a hash of the"
+            " subject's name. A first topic is right when the truth names it or, as a coarse answer, names one of its"
+            " children; the share that needs no such leniency is beside it. Truth: `benchmarks/truth/`.\n",
+            "## Topics\n",
+            table(("half", *_TOPIC_TITLES), seen_rows),
+            f"Photos looked at and not used: {sum(photo_truth.dropped.values())}"
+            f" ({'; '.join(f'{reason}: {n}' for reason, n in sorted(photo_truth.dropped.items()))})."
+            f" Clips whose subject the taxonomy has no topic for: {len(none)}, of which"
+            f" {sum(a.first is None for a in none)} were rightly left unknown.\n",
+            "![reliability of the first topic's score](taggers-reliability.svg)\n",
+            "### By folder\n",
+            topics.folders_table(given),
+            "### Wrong most often\n",
+            table(("truth", "said", "clips"), topics.confusions(given)),
+            "### By topic\n",
+            "Recall is over the clips whose truth is that topic alone.\n",
+            "![precision and recall by topic](taggers-topics.svg)\n",
+            table(("topic", "said first", "precision", "clips", "recall"), topic_rows),
+            "## Events\n",
+            table(("half", *_EVENT_TITLES), heard_rows),
+            f"Effects not used for being the same bytes as another: {sum(effect_truth.dropped.values())}.\n",
+            events.folders_table(noticed),
+            "### Missed\n",
+            events.missed_table(noticed),
+        )
+    )
+
+
+_TOPIC_KEYS = (
+    "clips",
+    "coverage",
+    "precision_first",
+    "precision_first_exact",
+    "precision_all",
+    "topics_per_clip",
+    "mean_f1",
+    "topics_tested",
+    "ece_first",
+)
+_TOPIC_TITLES = (
+    "clips",
+    "coverage",
+    "first right",
+    "not merely the parent",
+    "all said right",
+    "topics a clip",
+    "mean F1",
+    "over topics",
+    "calibration error",
+)
+_EVENT_KEYS = (
+    "effects",
+    "spoken",
+    "right_in_first_5",
+    "right_in_first_5_where_any",
+    "right_in_network_first_5",
+    "right_first",
+)
+_EVENT_TITLES = (
+    "effects",
+    "with an event",
+    "right in first 5",
+    "where any is said",
+    "in the network's 5",
+    "right as the first",
+)
+
+
+def _of(parts: dict[str, Any], *keys: str) -> float | None:
+    value: Any = parts
+    for key in keys:
+        value = value[key]
+    return value  # type: ignore[no-any-return]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
