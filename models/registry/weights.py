@@ -151,12 +151,19 @@ def _status(known: WeightsEntry, cache_dir: Path, *, deep: bool) -> WeightsStatu
 
 def _pull(known: WeightsEntry, cache_dir: Path, progress: Progress) -> WeightsStatus:
     folder = _folder(known, cache_dir)
-    folder.mkdir(parents=True, exist_ok=True)
     total = known.download_bytes
-    # The kernel lets go of the lock when its holder dies, so a killed pull blocks nobody.
-    with FileLock(folder / "lock"):
-        if _status(known, cache_dir, deep=True).state != "installed":
-            _install(known, folder, progress)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # The kernel lets go of the lock when its holder dies, so a killed pull blocks nobody.
+        with FileLock(folder / "lock"):
+            if _status(known, cache_dir, deep=True).state != "installed":
+                _install(known, folder, progress)
+    except OSError as error:
+        said = error.strerror or str(error)
+        raise WeightsError(
+            f"{known.name} cannot be kept in {folder}: {said}. Give this user the right to write there, make room, or "
+            "set another weights folder"
+        ) from error
     progress(known.name, total, total)
     return _status(known, cache_dir, deep=False)
 

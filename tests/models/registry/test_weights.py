@@ -192,6 +192,13 @@ def test_a_cut_tflite_file_is_a_typed_error(registry: Any) -> None:
             CONVERTERS["yamnet-tflite"](bytes(head))
 
 
+def test_a_cache_that_cannot_be_written_says_so(registry: Any, content: bytes) -> None:
+    plain(registry, content)
+    registry.cache.write_text("a file where the folder should be")
+    with pytest.raises(WeightsError, match="tiny cannot be kept in .*set another weights folder"):
+        weights.pull(registry.cache)
+
+
 def test_unknown_names(registry: Any, content: bytes) -> None:
     plain(registry, content)
     for ask in (weights.pull, weights.verify):
