@@ -195,7 +195,7 @@ def test_a_cut_tflite_file_is_a_typed_error(registry: Any) -> None:
 def test_a_cache_that_cannot_be_written_says_so(registry: Any, content: bytes) -> None:
     plain(registry, content)
     registry.cache.write_text("a file where the folder should be")
-    with pytest.raises(WeightsError, match="tiny cannot be kept in .*set another weights folder"):
+    with pytest.raises(WeightsError, match=r"tiny cannot be kept in .*set another weights folder"):
         weights.pull(registry.cache)
 
 
