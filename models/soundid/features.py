@@ -22,17 +22,17 @@ RATE = 16_000
 """Sample rate of every waveform, Hz."""
 HOP = 160
 """Samples between frames: 10 ms."""
-WINDOW = 1024
-"""Samples in a frame: 64 ms."""
+WINDOW = 2048
+"""Samples in a frame: 128 ms. Half of that finds fewer tones under noise."""
 HOP_S = HOP / RATE
 BINS_PER_OCTAVE = 36
-LOWEST_HZ = 160.0
-BINS = 185
+LOWEST_HZ = 80.0
+BINS = 221
 """Bands, up to 5.6 kHz: phone speakers and low bit rates keep little above."""
 BIN_STEPS = 8
 """A peak's band is kept in eighths of a band (1/24 semitone)."""
 
-ZONES = 5
+ZONES = 6
 """Zones that share the quota, about an octave each."""
 QUERY_RANK = 15
 """Peaks kept in a zone within any second: those that fewer than so many neighbours exceed."""
@@ -44,7 +44,7 @@ PEAK_FRAMES = 4
 """A peak is the maximum within so many frames on either side, ..."""
 PEAK_BINS = 2
 """... and within so many bands."""
-MEAN_FRAMES = 75
+MEAN_FRAMES = 150
 """Half of the window whose mean whitens a band, frames."""
 AROUND_BINS = 18
 """Half of the bands whose mean power over that window a band is compared with: an octave in all."""
@@ -59,14 +59,14 @@ SMOOTH_FRAMES = 15
 """Window over which level changes are judged, frames."""
 ACTIVITY_FRAMES = 50
 """Half of the window over which activity is judged, frames."""
-ACTIVE_CHANGE = 0.55
-"""Standard deviation of the level of the livelier bands around their mean, natural log of power (2.4 dB): steady
+ACTIVE_CHANGE = 0.4
+"""Standard deviation of the level of the livelier bands around their mean, natural log of power (1.7 dB): steady
 noise has about 0.25, a held tone 0.0."""
 ACTIVE_LEVEL = 1e-6
 """Power below which sound counts as silence (-60 dBFS)."""
 
 CHUNK_FRAMES = 4096
-CONTEXT_FRAMES = MEAN_FRAMES + ACTIVITY_FRAMES + SMOOTH_FRAMES + PEAK_FRAMES + 8
+CONTEXT_FRAMES = 2 * MEAN_FRAMES + ACTIVITY_FRAMES + SMOOTH_FRAMES + PEAK_FRAMES + 8
 
 
 @dataclass(frozen=True)
@@ -140,25 +140,25 @@ def _bands(waveform: npt.NDArray[np.float32], first: int, last: int) -> npt.NDAr
 
 def _mean(values: npt.NDArray[np.float32], size: int) -> npt.NDArray[np.float32]:
     """Mean along time in a centred window of `size` frames; at the ends, of what there is."""
-    total = np.empty((len(values) + 1, *values.shape[1:]), dtype=np.float32)
-    total[0] = 0.0
+    # In double precision: what is quiet must not drown in the rounding of what was loud before it.
+    total = np.zeros((len(values) + 1, *values.shape[1:]))
     np.cumsum(values, axis=0, out=total[1:])
     at = np.arange(len(values))
     low, high = np.maximum(at - size // 2, 0), np.minimum(at + size // 2 + 1, len(values))
-    count = (high - low).astype(np.float32)
+    count = high - low
     return np.asarray((total[high] - total[low]) / count.reshape((-1,) + (1,) * (values.ndim - 1)), dtype=np.float32)
 
 
 def _activity(power: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """[frames] above silence, and [frames] neither silent nor steady.
 
-    Levels of third octaves, smoothed to 0.15 s, against their mean over 1.5 s: the livelier half of the bands speaks
+    Levels of third octaves, smoothed to 0.15 s, against their mean over 3 s: the livelier half of the bands speaks
     for the frame, so that a melody in one octave counts and a hum under it does not take away from it.
     """
     third = BINS_PER_OCTAVE // 3
     loud = power.max(axis=1) > ACTIVE_LEVEL
-    # The lowest octave is left out: its bands are too narrow for noise to average out.
-    zones = np.add.reduceat(power, np.arange(2 * third, BINS, third), axis=1)
+    # The lowest octave and a half are left out: their bands are too narrow for noise to average out.
+    zones = np.add.reduceat(power, np.arange(5 * third, BINS, third), axis=1)
     level = np.log(_mean(zones, SMOOTH_FRAMES) + np.float32(ACTIVE_LEVEL))
     change = _mean((level - _mean(level, 2 * MEAN_FRAMES + 1)) ** 2, 2 * ACTIVITY_FRAMES + 1)
     lively = np.sort(change, axis=1)[:, change.shape[1] // 2 :].mean(axis=1)

@@ -37,7 +37,7 @@ MAX_PEAKS = 4_000_000
 MAX_FRAMES = 2**31
 
 HASH_BITS = 24
-"""Width of a hash; 20 bits of it are used: 7 band, 7 interval, 6 time."""
+"""Width of a hash; 21 bits of it are used: 8 band, 7 interval, 6 time."""
 MIN_GAP, MAX_GAP = 4, 100
 """Frames between the peaks of a pair: 40 ms to 1 s."""
 MAX_INTERVAL = 36

@@ -60,11 +60,11 @@ MIN_MATCHED = 10
 """Matched peaks without which nothing is said, and ..."""
 MIN_CELLS = 6
 """... the tenths of a second that they MUST be spread over: one vote each is all that a repeated tone has."""
-RIVAL_LAGS = np.asarray([lag for lag in range(-400, 401) if abs(lag) >= 8])
-"""Alignments nearby that an alignment must stand out from, frames."""
+RIVAL_LAGS = np.asarray([lag for lag in range(-1000, 1001) if abs(lag) >= 8])
+"""Alignments nearby that an alignment must stand out from, frames: bars, and the chords that come back after them."""
 RIVAL_SPAN = 1000
 """Half of the stretch that is looked at for that, frames."""
-STANDS_OUT = 1.8
+STANDS_OUT = 1.75
 """Odds of a matched peak, against the best of those alignments."""
 REPEATS = 1.4
 """Another alignment counts if it agrees by this factor more than the sound's own repetition explains."""
@@ -72,7 +72,7 @@ NEARLY_ALL = 0.8
 """Share of a sound's peaks above which no alignment has to stand out."""
 MAX_OVERLAP = 0.5
 """Share of a use that may lie in another use of the same sound: loops align with themselves in many ways."""
-THRESHOLD = 3.0
+THRESHOLD = 5.0
 """Log-likelihood ratio above what the search costs, nats, from which on a use is believed: the operating point."""
 SCORE_SCALE = 4.0
 """Nats above `THRESHOLD` in which the odds of the score grow by e."""
@@ -169,16 +169,19 @@ class Matcher:
         # What was searched: every alignment of every sound, in each of which a stretch may begin anywhere.
         cost = math.log(max(2.0, (view.frames + fingerprint.frames) / CELL_FRAMES))
         uses: list[_Use] = []
+        kin: list[_Use] = []
         for start in range(0, max(1, fingerprint.frames - (BLOCK_FRAMES - STEP_FRAMES)), STEP_FRAMES):
             if len(uses) >= MAX_MATCHES:
                 break
-            _search_block(view, peaks, grid, start, cost, uses)
+            _search_block(view, peaks, grid, start, cost, uses, kin)
         uses.sort(key=lambda use: (use.start, -use.gain))
         return [_described(view, fingerprint, use, cost) for use in uses]
 
 
-def _search_block(view: IndexView, peaks: Peaks, grid: _Grid, start: int, cost: float, uses: list[_Use]) -> None:
-    """Find the uses that show in one block, best first, and add them to `uses`."""
+def _search_block(
+    view: IndexView, peaks: Peaks, grid: _Grid, start: int, cost: float, uses: list[_Use], kin: list[_Use]
+) -> None:
+    """Find the uses that show in one block, best first, and add them to `uses`; what only resembles, to `kin`."""
     low, high = np.searchsorted(peaks.times, [start, start + BLOCK_FRAMES])
     open_ = np.flatnonzero(~grid.explained[low:high]) + low
     if len(open_) < MIN_MATCHED:
@@ -187,22 +190,26 @@ def _search_block(view: IndexView, peaks: Peaks, grid: _Grid, start: int, cost: 
     hits = view.lookup(hashed.hashes)
     anchors = open_[hashed.anchors[hits.rows]]
     refused: set[tuple[int, int]] = set()
+    candidates: list[_Use] | None = None
     for _ in range(MAX_ROUNDS):
-        live = ~grid.explained[anchors]
-        votes = Postings(hits.rows[live], hits.sounds[live], hits.times[live])
-        voted = _vote(view, votes, anchors[live], peaks.times, grid.frames)
-        verified = (
-            _verify(view, grid, sound, delta, start, start + BLOCK_FRAMES)
-            for sound, delta in voted
-            if (sound, delta) not in refused
-        )
-        best = max((use for use in verified if use is not None), key=lambda use: use.gain, default=None)
-        if best is None or best.gain < cost + THRESHOLD:
+        if candidates is None:
+            live = ~grid.explained[anchors]
+            votes = Postings(hits.rows[live], hits.sounds[live], hits.times[live])
+            voted = _vote(view, votes, anchors[live], peaks.times, grid.frames)
+            verified = (_verify(view, grid, sound, delta, start, start + BLOCK_FRAMES) for sound, delta in voted)
+            candidates = [use for use in verified if use is not None and use.gain > cost + THRESHOLD]
+        open_uses = (use for use in candidates if (use.sound, use.delta) not in refused)
+        best = max(open_uses, key=lambda use: use.gain, default=None)
+        if best is None:
             return
         refused.add((best.sound, best.delta))
         whole = _extend(view, grid, best)
         rivals = [delta for sound, delta in voted if sound == best.sound]
+        # What resembles does so at many alignments: once it is known, the weaker ones are not asked.
+        if not _is_new(whole, kin):
+            continue
         if not _stands_out(view, grid, whole, rivals):
+            kin.append(whole)
             continue
         if _is_new(whole, uses):
             uses.append(whole)
@@ -210,6 +217,7 @@ def _search_block(view: IndexView, peaks: Peaks, grid: _Grid, start: int, cost: 
                 return
         # Explained either way: what is not new is another copy of what was found.
         grid.explain(whole.matched)
+        candidates = None
 
 
 def _vote(
@@ -380,7 +388,7 @@ def _stands_out(view: IndexView, grid: _Grid, use: _Use, rivals: list[int]) -> b
         return True
     none = np.zeros(len(times), dtype=np.uint8)
     own = _Grid(Peaks(times.astype(np.uint32), (bands * BIN_STEPS).astype(np.uint16), none), grid.frames)
-    highest = MIN_CHANCE
+    highest = chance = MIN_CHANCE
     far = [delta - use.delta for delta in rivals if abs(delta - use.delta) > RIVAL_LAGS.max()]
     for lags in (RIVAL_LAGS, *(np.asarray([lag]) for lag in far)):
         low, high = int(lags.min()), int(lags.max())
@@ -392,8 +400,10 @@ def _stands_out(view: IndexView, grid: _Grid, use: _Use, rivals: list[int]) -> b
         shares, repeats = (
             (picture[cells] & inside).sum(axis=0) / np.maximum(number, 1) for picture in (grid.rest, own.all)
         )
-        expected = repeats * share + (1 - repeats) * MIN_CHANCE
-        counts = (number >= max(MIN_MATCHED, 0.5 * len(times))) & (shares > REPEATS * expected)
+        enough = number >= max(MIN_MATCHED, 0.5 * len(times))
+        if len(lags) > 1 and enough.any():
+            chance = float(np.median(shares[enough]))
+        counts = enough & (shares > REPEATS * (repeats * share + (1 - repeats) * chance))
         highest = max(highest, float(np.max(shares, where=counts, initial=0.0)))
     highest = min(highest, 0.99)
     return share / (1 - share) >= STANDS_OUT * highest / (1 - highest)

@@ -37,6 +37,7 @@ def track(seed: int, seconds: float = 30.0, tempo: float | None = None, progress
     chord_voice, melody_voice = rng.uniform(0, 1, 8) / np.arange(1, 9), rng.uniform(0, 1, 6) / np.arange(1, 7)
     chord_decay, melody_decay = rng.uniform(0.5, 3), rng.uniform(2, 8)
     snare_hz, hat_decay = rng.uniform(170, 260), rng.uniform(25, 80)
+    kick_hz, kick_bend, kick_decay = rng.uniform(42, 70), rng.uniform(3, 12), rng.uniform(8, 25)
     out = np.zeros(int((seconds + 4) * RATE))
 
     def put(at: float, wave: npt.NDArray[np.float64], gain: float) -> None:
@@ -56,7 +57,8 @@ def track(seed: int, seconds: float = 30.0, tempo: float | None = None, progress
             put(at, tone(root * 2 ** (note / 12), beat, melody_voice, melody_decay), rng.uniform(0.1, 0.2))
         if number % 4 == 0:
             t = np.arange(3000) / RATE
-            put(at, np.sin(2 * np.pi * (55 * t + 8 * (1 - np.exp(-30 * t)))) * np.exp(-12 * t), 0.4)
+            phase = kick_hz * t + kick_bend * (1 - np.exp(-30 * t))
+            put(at, np.sin(2 * np.pi * phase) * np.exp(-kick_decay * t), 0.4)
         if number % 4 == 2:
             t = np.arange(2500) / RATE
             put(at, (rng.normal(size=2500) + np.sin(2 * np.pi * snare_hz * t)) * np.exp(-20 * t), 0.12)
