@@ -76,7 +76,7 @@ def write(
             video = cast(av.VideoStream, container.add_stream(video_codec, rate=rate))
             video.height, video.width = (first.shape[0] // 2 * 2, first.shape[1] // 2 * 2)
             video.pix_fmt = "yuv420p"
-            video.options = {"crf": str(crf), "preset": preset} if video_codec.startswith("libx26") else {}
+            video.options = _options(video_codec, crf, preset)
         if heard is not None:
             audio = cast(av.AudioStream, container.add_stream(audio_codec, rate=SOUND_RATE, layout="stereo"))
             audio.bit_rate = audio_bitrate
@@ -89,6 +89,12 @@ def write(
             for packet in _encode_sound(audio, heard):
                 container.mux(packet)
     return path
+
+
+def _options(codec: str, crf: int, preset: str) -> dict[str, str]:
+    if codec == "libx265":
+        return {"crf": str(crf), "preset": preset, "x265-params": "log-level=error"}
+    return {"crf": str(crf), "preset": preset} if codec == "libx264" else {}
 
 
 def _encode_sound(stream: av.AudioStream, heard: Sound) -> Iterator[list[av.Packet]]:
