@@ -1,0 +1,266 @@
+"""Finds the straight seam that parts a frame into two panes: a duet side by side or one above the other.
+
+At a seam two unrelated pictures meet. So, at one column (or row) near the middle and nowhere beside it,
+- what is left of it does not go with what is right of it, in detail and in change, while a few px further everything
+  goes with its neighbour;
+- the step across it stands along the whole height, in every part of it, exactly straight;
+- and there is one such line, or two around a plain divider, and nothing goes on behind it. A pole, a door, a caption
+  bar have two edges; a mirrored picture has no step at its middle; a shadow's edge is soft.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Stack = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+Box = tuple[float, float, float, float]
+
+MAX_FRAMES = 10
+"""Frames looked at, spread over the upload."""
+MIN_FRAMES = 2
+"""Fewer show no motion: too little to tell a seam from a wall's corner."""
+MIN_SIDE = 48
+"""Smaller content is not searched, px."""
+
+MIDDLE = (0.43, 0.57)
+"""Where a seam may be, as a share of the side; panes of a duet are about as large."""
+WINDOW = (0.30, 0.70)
+"""What a seam is compared with, as a share of the side."""
+GAPS = (2, 4)
+"""Distances over which neighbours are compared, px: the encoder and the scaling smear a seam over one or two."""
+DETAIL_PX = 31
+"""Detail is what differs from the mean along the seam over this length, px: broad light and sky do not count."""
+MIN_KINSHIP = 0.2
+"""Below this neighbours are too unlike everywhere for their unlikeness to tell anything."""
+QUIET = 1.0
+"""Added to every variance, so that rounding is not motion, grey levels squared."""
+
+SEGMENTS = 24
+"""Parts of the seam that are looked at one by one."""
+STEP_RATIO, STEP_MARGIN = 1.5, 1.0
+"""In a part the step stands out when it is this many times the steps beside it, and by this many grey levels."""
+BESIDE_PX = 14
+MIN_STANDING = 0.88
+"""Share of the parts in which the step must stand out."""
+MIN_BREAK = 0.62
+"""Share of the neighbours' kinship that must be lost at the seam."""
+MIN_TYPICAL_STEP = 1.7
+"""Median over the parts of step over steps beside."""
+MIN_CONTENT = 3.0
+"""Standard deviation of a pane, grey levels: a black or plain half is no pane."""
+
+MAX_DIVIDER = 0.035
+"""Widest line between panes, as a share of the side."""
+PLAIN_DIVIDER = 3.0
+"""A divider's own standard deviation along the seam and over time, grey levels; a pole has more."""
+RIVAL_SHARE, RIVAL_STANDING, RIVAL_STEP = 0.7, 0.7, 1.2
+"""Another line is a rival when it breaks the kinship by at least this share of what the best does, and its step stands
+out in this share of the parts, typically this many times the steps beside: a caption bar leaves the ends free."""
+AROUND_PX = (3, 6)
+"""How far beyond the lines the picture is asked whether it goes on behind them, px."""
+GOES_ON = 0.24
+"""Correlation from which on it does: behind a pole 0.3 and more, behind a seam 0.2 at most by chance."""
+RIVAL_REACH = 0.16
+"""How far from the seam a rival matters, as a share of the side: wider bars are panes of their own."""
+
+BAR_LEVEL = 24
+"""Rows and columns never brighter are black bars, grey levels."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """A frame in two panes."""
+
+    kind: Literal["duet_left_right", "duet_up_down"]
+    score: float
+    """0 to 1."""
+    panes: tuple[Box, Box]
+    """Left, top, right, bottom as shares of the frame."""
+
+
+@dataclass(frozen=True)
+class _Seam:
+    score: float
+    first: float
+    """End of the first pane, px across."""
+    second: float
+    """Start of the second pane, px across."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """What was found."""
+
+    split: Split | None
+    doubt: float
+    """0 to 1: how much of a seam the clearest line was, split or not."""
+
+
+def find_split(frames: npt.NDArray[np.uint8]) -> Search:
+    """Search [n, height, width, 3] RGB frames of one upload for a seam. With a single frame the doubt is one half."""
+    if len(frames) < MIN_FRAMES:
+        return Search(None, 0.5)
+    chosen = np.unique(np.linspace(0, len(frames) - 1, min(MAX_FRAMES, len(frames))).round().astype(int))
+    looks = [cv2.cvtColor(np.ascontiguousarray(frames[index]), cv2.COLOR_RGB2GRAY) for index in chosen]
+    grey = np.asarray(looks, dtype=np.uint8)
+    left, top, right, bottom = _content(grey)
+    content = grey[:, top:bottom, left:right]
+    upright, upright_doubt = _find_seam(content)
+    level, level_doubt = _find_seam(np.ascontiguousarray(content.transpose(0, 2, 1)))
+    height, width = grey.shape[1:]
+    sides = left / width, top / height, right / width, bottom / height
+    split = None
+    if upright is not None and (level is None or upright.score >= level.score):
+        ends = (left + upright.first) / width, (left + upright.second) / width
+        panes = _box(sides[0], sides[1], ends[0], sides[3]), _box(ends[1], sides[1], sides[2], sides[3])
+        split = Split("duet_left_right", upright.score, panes)
+    elif level is not None:
+        ends = (top + level.first) / height, (top + level.second) / height
+        panes = _box(sides[0], sides[1], sides[2], ends[0]), _box(sides[0], ends[1], sides[2], sides[3])
+        split = Split("duet_up_down", level.score, panes)
+    return Search(split, max(upright_doubt, level_doubt))
+
+
+def _box(left: float, top: float, right: float, bottom: float) -> Box:
+    return round(left, 4), round(top, 4), round(right, 4), round(bottom, 4)
+
+
+def _content(grey: Stack) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of what is not a black bar, px."""
+    height, width = grey.shape[1:]
+    brightest = grey.max(axis=0)
+    columns = np.flatnonzero(brightest.max(axis=0) > BAR_LEVEL)
+    rows = np.flatnonzero(brightest.max(axis=1) > BAR_LEVEL)
+    if columns.size == 0 or rows.size == 0:
+        return 0, 0, width, height
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def _find_seam(stack: Stack) -> tuple[_Seam | None, float]:
+    """The seam that runs along axis 1 of [n, along, across] luma, and how much of one the clearest line was."""
+    _, along, across = stack.shape
+    if min(along, across) < MIN_SIDE:
+        return None, 0.0
+    low, high = int(WINDOW[0] * across), int(WINDOW[1] * across)
+    window = np.ascontiguousarray(stack[:, :, low:high])
+    break_at = _breaks(window)
+    steps = _steps(window)
+    middle = slice(max(0, int(MIDDLE[0] * across) - low), int(MIDDLE[1] * across) - low + 1)
+    lines = []
+    for index in np.flatnonzero(break_at[middle] >= MIN_BREAK) + middle.start:
+        place, standing, typical = _standing(steps, int(index))
+        lines.append((standing * min(typical, 4.0), standing, typical, place, float(break_at[index])))
+    if not lines:
+        return None, 0.0
+    # The clearest step. Where little moves, kinship breaks by chance in many places, but no step stands there.
+    _, standing, typical, place, broken = max(lines)
+    doubt = min(1.0, broken) * standing
+    if standing < MIN_STANDING or typical < MIN_TYPICAL_STEP:
+        return None, doubt
+    edges = _edges(break_at, steps, place, int(RIVAL_REACH * across))
+    first, second = edges[0], edges[-1]
+    if second - first > MAX_DIVIDER * across + 2 or not _parts(window, first, second):
+        return None, doubt
+    return _Seam(_confidence(broken, standing, typical), low + first + 0.5, low + second + 0.5), doubt
+
+
+def _parts(window: Stack, first: int, second: int) -> bool:
+    """Whether what lies between two columns parts two pictures: plain, with a picture on either side, and no pole."""
+    divider = window[:, :, first + 2 : second - 1]
+    if divider.shape[2] and float(divider.std(axis=(0, 1)).max()) > PLAIN_DIVIDER:
+        return False
+    panes = window[:, :, : max(1, first - 1)], window[:, :, second + 2 :]
+    if any(not pane.size or float(pane.std(axis=(0, 1)).mean()) < MIN_CONTENT for pane in panes):
+        return False
+    return not _goes_on(window, first, second)
+
+
+def _confidence(broken: float, standing: float, typical: float) -> float:
+    """Score of a seam that has passed every bar: 0.75 at the bars, 1 where all is clear."""
+    clear = (
+        (min(1.0, broken) - MIN_BREAK) / (1.0 - MIN_BREAK),
+        (standing - MIN_STANDING) / (1.0 - MIN_STANDING),
+        min(1.0, (typical - MIN_TYPICAL_STEP) / 2.0),
+    )
+    return round(0.75 + 0.25 * float(np.mean(clear)), 4)
+
+
+def _breaks(window: Stack) -> Floats:
+    """Share of the neighbours' kinship that is lost at each place between columns, [across] centred on a column."""
+    frames = window.astype(np.float32)
+    detail = np.stack([frame - cv2.blur(frame, (1, DETAIL_PX)) for frame in frames])
+    motion = np.diff(frames, axis=0)
+    best = np.zeros(window.shape[2], dtype=np.float32)
+    for gap in GAPS:
+        lost, weight = np.zeros(best.size - gap, dtype=np.float32), 0.0
+        for signal in (detail, motion):
+            kinship = _kinship(signal, gap)
+            usual = float(np.median(kinship))
+            if usual >= MIN_KINSHIP:
+                lost += np.clip(1.0 - kinship / usual, 0.0, 1.2)
+                weight += 1.0
+        if weight:
+            centre = gap // 2
+            best[centre : centre + lost.size] = np.maximum(best[centre : centre + lost.size], lost / weight)
+    return best
+
+
+def _kinship(signal: Floats, gap: int) -> Floats:
+    """Correlation of each column with the one `gap` further, over time and length."""
+    quiet = QUIET * signal.shape[0] * signal.shape[1]
+    power = np.einsum("tyx,tyx->x", signal, signal) + quiet
+    common = np.einsum("tyx,tyx->x", signal[:, :, :-gap], signal[:, :, gap:])
+    return np.asarray(common / np.sqrt(power[:-gap] * power[gap:]), dtype=np.float32)
+
+
+def _steps(window: Stack) -> Floats:
+    """Mean step over each column, [segments, across]; the borders have none."""
+    difference = np.zeros(window.shape[1:], dtype=np.float32)
+    for frame in window:
+        difference[:, 1:-1] += cv2.absdiff(frame[:, 2:], frame[:, :-2])
+    edges = np.linspace(0, window.shape[1], SEGMENTS + 1).astype(int)
+    sums = np.add.reduceat(difference, edges[:-1], axis=0)
+    return np.asarray(sums / (np.diff(edges)[:, None] * len(window)), dtype=np.float32)
+
+
+def _standing(steps: Floats, index: int) -> tuple[int, float, float]:
+    """The column of the step at `index`, in how many parts it stands out, and how far it typically does."""
+    low, high = max(0, index - 2), min(steps.shape[1], index + 3)
+    place = low + int(np.argmax(np.median(steps[:, low:high], axis=0)))
+    # The same line in every part, one px more or less: a leaning edge leaves it.
+    step = steps[:, max(0, place - 1) : place + 2].max(axis=1)
+    beside = np.median(steps[:, max(0, place - BESIDE_PX) : place + BESIDE_PX + 1], axis=1)
+    standing = step > STEP_RATIO * beside + STEP_MARGIN
+    return place, float(standing.mean()), float(np.median(step / (beside + 1.0)))
+
+
+def _edges(break_at: Floats, steps: Floats, place: int, reach: int) -> list[int]:
+    """All the lines within reach that are as much of a seam as the one at `place`, in order."""
+    found = [place]
+    least = RIVAL_SHARE * float(break_at[max(0, place - 2) : place + 3].max())
+    for index in np.flatnonzero(break_at >= least):
+        if abs(index - place) > reach:
+            continue
+        rival, standing, typical = _standing(steps, int(index))
+        if standing >= RIVAL_STANDING and typical >= RIVAL_STEP and all(abs(rival - other) > 2 for other in found):
+            found.append(rival)
+    return sorted(found)
+
+
+def _goes_on(window: Stack, first: int, second: int) -> bool:
+    """Whether one picture goes on behind what lies between two columns."""
+    for around in AROUND_PX:
+        before, behind = first - around, second + around
+        if before < 0 or behind >= window.shape[2]:
+            continue
+        pair = window[:, :, [before, behind]].astype(np.float32)
+        detail = pair - np.stack([cv2.blur(frame, (1, DETAIL_PX)) for frame in pair])
+        if max(float(_kinship(signal, 1)[0]) for signal in (detail, np.diff(pair, axis=0))) >= GOES_ON:
+            return True
+    return False

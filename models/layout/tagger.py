@@ -1,0 +1,91 @@
+"""How the frame is divided, and whether it is a moving picture at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from models.layout.split import find_split
+from models.protocol import Evidence
+
+STILL_SIZE = (32, 32)
+"""Frames are compared at this size, px, so that a coder's ripple is averaged away."""
+STILL_STEP = 3.0
+"""A part of the picture that changes by more than this has moved, grey levels."""
+STILL_SHARE = 0.95
+"""Share of the neighbouring frames of a shot that must be alike for a slideshow."""
+CHANGE_SHARE = 0.34
+"""Without shots (a slide faded into the next): at most this share of all neighbours may differ."""
+EMPTY_CONTRAST = 4.0
+"""Frames whose standard deviation never passes this are a blank screen, grey levels."""
+MAX_COMPARED = 64
+"""Frames compared at most."""
+
+
+class LayoutTagger:
+    """The document's `layout`: single, duet left-right, duet up-down or slideshow. Reads the sampled frames only."""
+
+    name = "layout"
+    section = "layout"
+    version = "seams@1"
+    encoders: tuple[str, ...] = ()
+
+    def tag(self, evidence: Evidence) -> dict[str, Any] | None:
+        """The section; None without a picture, `kind` null on a blank screen."""
+        frames = evidence.frames
+        if not len(frames):
+            return None
+        looks = _looks(frames)
+        if float(max(look.std() for look in looks)) < EMPTY_CONTRAST:
+            return {"kind": None, "score": 0.0, "panes": []}
+        if evidence.still:
+            return {"kind": "slideshow", "score": 1.0, "panes": []}
+        standing = still_share(looks, _chosen(evidence.frame_times_s, len(frames)), evidence.shots)
+        if standing is not None and standing >= STILL_SHARE:
+            return {"kind": "slideshow", "score": round(standing, 4), "panes": []}
+        search = find_split(frames)
+        if search.split is None:
+            return {"kind": "single", "score": round(1.0 - 0.5 * search.doubt, 4), "panes": []}
+        panes = [{"box": list(pane)} for pane in search.split.panes]
+        return {"kind": search.split.kind, "score": search.split.score, "panes": panes}
+
+
+def still_share(
+    looks: npt.NDArray[np.float32], times_s: npt.NDArray[np.float64], shots: Sequence[tuple[float, float]]
+) -> float | None:
+    """Share of neighbouring looks [n, h, w] within shots that are alike; None if there are too few to say."""
+    if len(looks) < 3:
+        return None
+    alike = np.abs(np.diff(looks, axis=0)).max(axis=(1, 2)) < STILL_STEP
+    starts = np.array([start for start, _ in shots], dtype=np.float64)
+    shot = np.searchsorted(starts, np.asarray(times_s) + 1e-6, side="right")
+    within = np.diff(shot) == 0
+    if within.sum() >= 2 and alike[within].all():
+        return 1.0
+    # Slides that fade, or cuts that were not found: a few changes between stretches that stand still.
+    changed = ~alike
+    lone = changed & ~np.append(changed[1:], False) & ~np.append(False, changed[:-1])
+    if len(looks) >= 6 and changed.mean() <= CHANGE_SHARE and bool(np.array_equal(lone, changed)):
+        return 0.96
+    return float(alike[within].mean()) * STILL_SHARE if within.any() else None
+
+
+def _chosen(times_s: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.float64]:
+    return np.asarray(times_s)[_indices(count)]
+
+
+def _indices(count: int) -> npt.NDArray[np.int64]:
+    return np.unique(np.linspace(0, count - 1, min(count, MAX_COMPARED)).round().astype(np.int64))
+
+
+def _looks(frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Small grey looks [n, h, w] at frames spread over the upload."""
+    looks = []
+    for index in _indices(len(frames)):
+        small = cv2.resize(np.ascontiguousarray(frames[index]), STILL_SIZE, interpolation=cv2.INTER_AREA)
+        looks.append(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32))
+    return np.stack(looks)
