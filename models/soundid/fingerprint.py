@@ -22,9 +22,11 @@ import numpy.typing as npt
 from models.soundid.features import (
     BIN_STEPS,
     BINS,
+    HOP,
     HOP_S,
     QUERY_RANK,
     RANK_FRAMES,
+    RATE,
     REFERENCE_RANK,
     ZONES,
     Peaks,
@@ -32,9 +34,8 @@ from models.soundid.features import (
 )
 
 FORMAT = 1
-MAX_PEAKS = 4_000_000
-"""More than ten hours of the densest sound: a fingerprint that claims more is refused."""
-MAX_FRAMES = 2**31
+MAX_FRAMES = 4 * 3600 * 100
+"""Four hours: no more of a sound is looked at, and a fingerprint that claims more is refused."""
 
 HASH_BITS = 24
 """Width of a hash; 21 bits of it are used: 8 band, 7 interval, 6 time."""
@@ -101,9 +102,10 @@ class Fingerprint:
 
     @classmethod
     def of(cls, waveform: npt.NDArray[np.float32]) -> Fingerprint:
-        """Fingerprint a mono waveform at 16 kHz."""
+        """Fingerprint a mono waveform at 16 kHz; of a longer one the first four hours."""
+        waveform = waveform[: MAX_FRAMES * HOP]
         found = extract(waveform)
-        return cls(found.peaks, found.frames, np.size(waveform) * HOP_S / 160, found.sounding_s, found.active_s)
+        return cls(found.peaks, found.frames, len(waveform) / RATE, found.sounding_s, found.active_s)
 
     @cached_property
     def reference(self) -> Peaks:
@@ -173,8 +175,8 @@ class Fingerprint:
         if [column.dtype for column in columns] != [np.uint32, np.uint16, np.uint8]:
             raise FingerprintError("columns of other types than the format's")
         times, bins, ranks = columns
-        if times.ndim != 1 or times.shape != bins.shape or times.shape != ranks.shape or len(times) > MAX_PEAKS:
-            raise FingerprintError("columns of unequal or impossible length")
+        if times.ndim != 1 or times.shape != bins.shape or times.shape != ranks.shape:
+            raise FingerprintError("columns of unequal length")
         spans = np.asarray([duration, sounding, active])
         if not 0 <= frames <= MAX_FRAMES or not np.isfinite(spans).all() or (spans < 0).any():
             raise FingerprintError("impossible duration")

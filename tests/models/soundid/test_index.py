@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import models.soundid.index as index_module
+import models.soundid.view as view_module
 from models.soundid.features import Peaks
 from models.soundid.fingerprint import Fingerprint
-from models.soundid.index import MANIFEST, MAX_POSTINGS, SUFFIX, DiskIndex, _affordable
+from models.soundid.index import DiskIndex
+from models.soundid.manifest import MANIFEST, SUFFIX
 from models.soundid.segment import MAX_BUCKET, IndexCorrupt, Segment, SoundEntry, rows_of, write_segment
+from models.soundid.view import MAX_POSTINGS, _affordable
 
 ROOT = Path(__file__).parents[3]
 
@@ -423,7 +425,7 @@ def test_a_lookup_is_bounded(tmp_path, monkeypatch):
     index.add([sound(1)])
     many = np.resize(small(1).hashes, 100_000).astype(np.uint32)
     assert len(index.view().lookup(many).rows) >= 100_000
-    monkeypatch.setattr(index_module, "MAX_POSTINGS", 2000)
+    monkeypatch.setattr(view_module, "MAX_POSTINGS", 2000)
     assert len(index.view().lookup(many).rows) <= 2000
 
 
