@@ -7,16 +7,17 @@ writers lock the rows they decide by.
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Insert, create_engine, event, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from store.columns import dumps
@@ -99,19 +100,17 @@ def _prepare_postgresql(engine: Engine) -> None:
 def use_wal(engine: Engine) -> None:
     """Put a SQLite file into write-ahead mode, for good. Two that do it at once get in each other's way, so: try on."""
     for attempt in range(WAL_ATTEMPTS):
-        raw = engine.raw_connection()
         try:
-            mode = raw.cursor().execute("PRAGMA journal_mode = WAL").fetchone()[0]
-        except engine.dialect.loaded_dbapi.OperationalError as error:
+            with closing(engine.raw_connection()) as raw:
+                mode = raw.cursor().execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        except sqlite3.Error as error:
             if "locked" not in str(error) or attempt == WAL_ATTEMPTS - 1:
                 raise StoreUnavailable(f"the store cannot be opened: {error}") from error
-        else:
-            if mode != "wal":
-                raise StoreError("the store's file system has no shared memory for SQLite's WAL; use a local disk")
-            return
-        finally:
-            raw.close()
-        time.sleep(WAL_PAUSE_S)
+            time.sleep(WAL_PAUSE_S)
+            continue
+        if mode != "wal":
+            raise StoreError("the store's file system has no shared memory for SQLite's WAL; use a local disk")
+        return
 
 
 class Database:
@@ -134,8 +133,7 @@ class Database:
     def prepare(self) -> None:
         """Reach the database once, and see that it is one that the store can run on."""
         if self.is_sqlite:
-            with available():
-                use_wal(self.engine)
+            use_wal(self.engine)
             return
         with self.read() as connection:
             version = connection.dialect.server_version_info or (0,)
@@ -173,7 +171,7 @@ def available() -> Iterator[None]:
     """Turn what a database says when it cannot be had into `StoreUnavailable`."""
     try:
         yield
-    except (OperationalError, InterfaceError) as error:
+    except (OperationalError, InterfaceError, InternalError) as error:  # the last: a server that is read-only
         raise StoreUnavailable(f"the store cannot be used: {error.orig}") from error
     except DBAPIError as error:
         if error.connection_invalidated:

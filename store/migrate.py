@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -50,6 +51,7 @@ def verify(connection: Connection) -> None:
     raise SchemaOlder(f"the store's schema is {found}, this version's is {head_version()}; open it once with migrate")
 
 
+@cache
 def head_version() -> str:
     """This version's schema."""
     return str(_scripts().get_current_head())

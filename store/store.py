@@ -74,10 +74,13 @@ class Store(Ledger, Commits, Documents, Sounds, Feed, Overview):
         database = Database(url, clock)
         try:
             database.prepare()
-            if migrate_schema:
+            try:
+                with database.read() as connection:
+                    verify(connection)
+            except SchemaOlder:
+                if not migrate_schema:
+                    raise
                 migrate(url)
-            with database.read() as connection:
-                verify(connection)
         except BaseException:
             database.close()
             raise

