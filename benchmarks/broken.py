@@ -157,7 +157,7 @@ def hostile(files: dict[str, bytes]) -> Iterator[tuple[str, str, bytes]]:
     """Kind, extension and bytes of what no mutation makes."""
     zipped = io.BytesIO()
     with zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("clip.mp4", bytes(5_000_000))
+        archive.writestr(zipfile.ZipInfo("clip.mp4"), bytes(5_000_000), zipfile.ZIP_DEFLATED)
     yield "declared size", "png", png_bomb(60_000, 60_000)
     yield "declared size", "png", png_bomb(30_000, 30_000)
     yield "declared size", "gif", declared(files["gif"], b"GIF89a", 6, b"\xff\xff\xff\xff")

@@ -66,7 +66,7 @@ def write(
 ) -> Path:
     """Encode a clip. `pictures` are cropped to even sizes; `heard` is at `SOUND_RATE`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", container_options={"fflags": "+bitexact"}) as container:
         video: av.VideoStream | None = None
         audio: av.AudioStream | None = None
         pictures = iter(pictures) if pictures is not None else None

@@ -17,12 +17,12 @@ import numpy as np
 
 from scripts import clips
 
-VERSION = "2"
+VERSION = "3"
 """Raised when a clip is made differently: the cached ones are then made anew."""
 CACHE = Path("~/.cache/tagfarm/demo")
 
-BUNNY_START_S = 20.0
-"""A bird sings and is met by a nut; then the rabbit's burrow, s."""
+BUNNY_START_S = 10.0
+"""A meadow in the morning, where a bird sings, s."""
 BUNNY_S = 15.0
 CUT_START_S, CUT_END_S = 3.0, 12.0
 """The part of the first upload's sound that the second one uses, s."""
