@@ -1,10 +1,14 @@
 import json
+from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
+import torch
 
 from models.protocol import Encoding, Evidence, Tagger
 from models.topics.calibration import Calibration, load_calibration
+from models.topics.efficientnet import PictureEncoder
 from models.topics.tagger import MAX_TOPICS, TopicsTagger
 from models.topics.taxonomy import load_taxonomy
 from models.topics.words import HASHTAG_WEIGHT
@@ -171,3 +175,22 @@ def test_a_calibration_of_another_taxonomy_is_refused(tagger):
     other = Calibration(ENCODER, "taxonomy@2", 1.0, (1.0, 1.0), (0.0, 0.0), (0.5, 0.5))
     with pytest.raises(ValueError, match="taxonomy@2"):
         TopicsTagger(tagger.taxonomy, other)
+
+
+def test_pictures_of_nothing_are_unknown(weights_dir):
+    """Through the real network and the fitted calibration: black, white, noise, a gradient, lines of text."""
+    generator = np.random.default_rng(0)
+    ramp = np.broadcast_to(np.linspace(0, 255, 400).astype(np.uint8)[None, :, None], (297, 400, 3))
+    text = np.full((297, 400, 3), 250, np.uint8)
+    for line in range(8):
+        cv2.putText(text, "the quick brown fox jumps", (8, 30 + 34 * line), 0, 0.8, (20, 20, 20), 2)
+    flat = [np.full((297, 400, 3), value, np.uint8) for value in (0, 128, 255)]
+    pictures = [*flat, generator.integers(0, 256, (297, 400, 3), dtype=np.uint8), ramp, text]
+    encoder = PictureEncoder(weights_dir, device=torch.device("cpu"))
+    tagger = TopicsTagger()
+    try:
+        for picture in pictures:
+            shown = Evidence(1.0, picture[None], np.zeros(1), [(0.0, 1.0)], np.zeros(0, np.float32))
+            assert tagger.tag(replace(shown, encodings={"picture": encoder.encode(shown)})) == []
+    finally:
+        encoder.close()
