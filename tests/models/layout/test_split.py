@@ -133,3 +133,10 @@ def test_budget(clips: dict[str, Clip], cover: Any, finish: Any) -> None:
     before = time.process_time()
     find_split(np.concatenate([frames] * 4))
     assert time.process_time() - before < 3 * MAX_CPU_S
+
+
+@pytest.mark.parametrize("name", ["cat", "coffee", "rocket"])
+def test_a_plain_post_is_no_divider(name: str, clips: dict[str, Clip], cover: Any, finish: Any) -> None:
+    """It looks as a divider does; but the picture goes on behind it."""
+    clip = _paint(cover(clips[name], 540, 960), (slice(None), slice(266, 274)), 200)
+    assert find_split(finish(clip)).split is None
