@@ -122,13 +122,34 @@ class DiskIndex:
         Returns:
             How many are new.
         """
-        latest = {sound_id: (seq, kind, title, fingerprint) for seq, sound_id, kind, title, fingerprint in sounds}
-        if not latest:
-            return 0
+        return self.update(sounds, ())[0]
+
+    def remove(self, sound_id: str, seq: int = 0) -> bool:
+        """Forget a sound; `seq` is the store's sequence number of that, if it has one. True if it was there."""
+        return bool(self.update((), [(seq, sound_id)])[1])
+
+    def update(self, added: Iterable[Added], removed: Iterable[tuple[int, str]]) -> tuple[int, int]:
+        """Add and remove sounds, all or none: a page of the store's changes, in which `last_seq` MUST not run ahead.
+
+        Args:
+            added: see `Added`.
+            removed: sequence number (0: none) and sound_id.
+
+        Returns:
+            How many were added, and how many were there to be removed.
+        """
+        latest = {sound_id: (seq, kind, title, fingerprint) for seq, sound_id, kind, title, fingerprint in added}
+        leaving = {sound_id: seq for seq, sound_id in removed}
         with self._guard, lock(self._path):
             self._reload()
             view = self._view
             gone = [set(numbers) for numbers in view.gone]
+            absent = 0
+            for sound_id in leaving:
+                places = _find(view, sound_id)
+                absent += not places
+                for at, number in places:
+                    gone[at].add(number)
             fresh = []
             for sound_id, (seq, kind, title, fingerprint) in latest.items():
                 places = _find(view, sound_id)
@@ -137,23 +158,10 @@ class DiskIndex:
                 for at, number in places:
                     gone[at].add(number)
                 fresh.append((SoundEntry(seq, sound_id, kind, title, fingerprint.frames), fingerprint))
-            last_seq = max(view.last_seq, *(seq for seq, *_ in latest.values()))
-            if fresh or last_seq != view.last_seq:
+            last_seq = max(view.last_seq, *(seq for seq, *_ in latest.values()), *leaving.values(), 0)
+            if fresh or len(leaving) > absent or last_seq != view.last_seq:
                 self._replace(view, gone, fresh, last_seq, everything=False)
-            return len(fresh)
-
-    def remove(self, sound_id: str, seq: int = 0) -> bool:
-        """Forget a sound; `seq` is the store's sequence number of that, if it has one. True if it was there."""
-        with self._guard, lock(self._path):
-            self._reload()
-            view = self._view
-            places = _find(view, sound_id)
-            gone = [set(numbers) for numbers in view.gone]
-            for at, number in places:
-                gone[at].add(number)
-            if places or seq > view.last_seq:
-                self._replace(view, gone, [], max(view.last_seq, seq), everything=False)
-            return bool(places)
+            return len(fresh), len(leaving) - absent
 
     def compact(self) -> None:
         """Merge all segments into one, without what was removed."""

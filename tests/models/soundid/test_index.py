@@ -153,6 +153,16 @@ def test_removed_is_not_found_and_goes_when_compacted(tmp_path):
     assert found(index, small(4)) == {"s_4"}
 
 
+def test_a_page_of_changes_is_one_step(tmp_path):
+    index = DiskIndex(tmp_path)
+    index.add([sound(1), sound(2)])
+    inode = (tmp_path / MANIFEST).stat().st_ino
+    assert index.update([sound(3), sound(5)], [(4, "s_1"), (6, "s_never")]) == (2, 1)
+    assert (tmp_path / MANIFEST).stat().st_ino != inode
+    assert index.view().generation == 2
+    assert (set(held(index)), index.last_seq) == ({"s_2", "s_3", "s_5"}, 6)
+
+
 def test_a_reader_sees_what_a_writer_adds_and_keeps_its_view(tmp_path):
     writer, reader = DiskIndex(tmp_path), DiskIndex(tmp_path)
     writer.add([sound(1)])
