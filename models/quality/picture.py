@@ -42,6 +42,8 @@ MAX_BARS = 0.7
 DARK_CLIP, BRIGHT_CLIP = 6, 249
 """At and beyond these a pixel is clipped, grey levels."""
 
+MIN_MEASURE_INTERVAL_S = 0.9
+"""Full planes are measured at most this often, s: focus and noise change slowly, and a plane costs a frame's decode."""
 MAX_MEASURED = 192
 """After so many full planes only every second sampled frame is measured, then every fourth, ..."""
 
@@ -74,6 +76,7 @@ class PictureMeasures:
         self._curve = Curve("sharpness", "brightness", "contrast", "noise", "blockiness", "motion", "blur_px", "wiped")
         self._frames = 0
         self._planes = 0
+        self._measured_s = 0.0
         self._sampled = 0
         self._size = (0, 0)
         self._light = _Light()
@@ -82,15 +85,18 @@ class PictureMeasures:
 
     def frame(self, view: View) -> None:
         """See one frame."""
-        if view.small.size == 0 or view.luma.size == 0:
+        if view.small.size == 0:
             return
         time_s = view.time_s if math.isfinite(view.time_s) else 0.0
         self._frames += 1
         brightness, contrast = self._light.look(view.small)
         self._change.look(view.small, time_s, brightness)
         self._camera.look(view.small, time_s)
-        # The first frame is measured too, so that whatever was decoded has been looked at once.
-        if view.sampled or self._frames == 1:
+        # The first frame is measured too, so that whatever was decoded has been looked at once. Full luma is only
+        # touched here: the decoder may make it when it is asked for.
+        since = abs(time_s - self._measured_s)
+        if self._frames == 1 or (view.sampled and since >= MIN_MEASURE_INTERVAL_S):
+            self._measured_s = time_s
             self._measure(view.luma, time_s, brightness, contrast)
 
     def _measure(self, luma: Plane, time_s: float, brightness: float, contrast: float) -> None:
