@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from store.store import LeaseLost, SoundUseRow, Store, StoreUnavailable, TagRow, UnknownSound
 
@@ -129,3 +133,55 @@ def test_an_attempt_commits_once(store: Store, work) -> None:
     with pytest.raises(LeaseLost):
         work.finish(attempt)
     assert store.feed_head() == 1
+
+
+def test_a_connection_lost_before_the_commit_leaves_the_upload_to_be_done_again(url: str, store: Store, work) -> None:
+    if store._database.is_sqlite:
+        pytest.skip("SQLite has no connection to lose")
+    attempt = work.start()
+    with pytest.raises(StoreUnavailable), store.commit(attempt.attempt_id) as transaction:
+        transaction.add_sound("original", "t", 5.0, b"fp", "u1")
+        transaction.finish(work.body(), tags=[TagRow("topics", "net@1", "cat", 0.9, [])])
+        pid = transaction._connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+        work.rows("SELECT pg_terminate_backend(:pid)", pid=pid)
+    assert _counts(work) == dict.fromkeys(TABLES, 0)
+    # The attempt lives: the very same can try again.
+    work.finish(attempt)
+    assert [event.cursor for event in store.feed(0)] == [1]
+
+
+def test_commits_merges_and_removals_at_once_never_stand_in_each_others_way(store: Store, work) -> None:
+    """Each of them locks several rows; in the wrong order they would wait for each other for ever."""
+    sounds = [work.song(str(number)) for number in range(8)]
+    errors: list[BaseException] = []
+
+    def guarded(action: Callable[[], object]) -> None:
+        try:
+            action()
+        except BaseException as error:
+            errors.append(error)
+
+    def commit(worker: int) -> None:
+        for number in range(12):
+            upload_id = f"u{number % 4}-{worker}"
+            attempt = work.start(upload_id, f"h{number}")
+            with store.commit(attempt.attempt_id) as transaction:
+                if number % 3 == 0:
+                    transaction.lock_sounds()
+                    transaction.add_sound("original", "t", 1.0, b"fp", upload_id)
+                uses = [SoundUseRow(sound_id, 1.0, 0.0, 1.0) for sound_id in sounds[:: -1 if number % 2 else 1]]
+                transaction.finish(work.body(n=number), sound_uses=uses)
+
+    def curate() -> None:
+        for one, other in itertools.pairwise(sounds):
+            store.merge_sounds(one, other)
+        store.remove_sound(sounds[0])
+
+    actions = [partial(commit, worker) for worker in range(3)] + [curate]
+    threads = [threading.Thread(target=guarded, args=[action]) for action in actions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert errors == []
+    assert [event.cursor for event in store.feed(0)] == list(range(1, 37))

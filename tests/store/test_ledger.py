@@ -33,6 +33,8 @@ def test_a_live_lease_keeps_others_out_until_it_ends(store: Store, work, clock) 
 def test_of_racing_admissions_exactly_one_starts(store: Store, work) -> None:
     threads, uploads = 8, 15
     line = threading.Barrier(threads)
+    for number in range(0, uploads, 2):  # an upload that is known already races in another way than a new one
+        store.register(f"u{number}", {"media": "m"}, "h1")
 
     def race(_: int) -> list[str]:
         got = []

@@ -31,5 +31,8 @@ def test_the_check_finds_a_store_that_cannot_be_written(store: Store) -> None:
 
 def test_what_is_written_is_there_after_reopening(url: str, store: Store, work) -> None:
     work.tag(topics=["cat"])
-    with Store.open(url)._database.read() as connection:
+    store.close()
+    again = Store.open(url)
+    with again._database.read() as connection:
         assert connection.execute(text("SELECT tag FROM tags")).scalar_one() == "cat"
+    again.close()
