@@ -101,13 +101,14 @@ def _tag(upload: TagUpload, parts: Parts, library: SoundLibrary) -> dict[str, An
 
 
 def _now(parts: Parts) -> tuple[float, float, float]:
-    """CPU seconds so far: this process, its living children, the networks' forward passes."""
+    """CPU seconds so far: this process, its decoders, the networks' forward passes."""
     own = psutil.Process()
     times = own.cpu_times()
     children = 0.0
     for child in own.children(recursive=True):
         spent = child.cpu_times()
-        children += spent.user + spent.system
+        # Each upload is decoded in a process of its own, which has ended by now: its parent has its times.
+        children += spent.user + spent.system + spent.children_user + spent.children_system
     forward = sum(encoder.batcher.stats().forward_cpu_s for encoder in parts.encoders.values())  # type: ignore[attr-defined]
     return times.user + times.system, children, forward
 
@@ -166,8 +167,8 @@ def main() -> int:
         table(("part", "CPU s, median", "decodes"), rows)
         + f"\nMedian of {len(rounds)} rounds, FFmpeg and the pipeline in turn; ratios by round: "
         + ", ".join(f"{one.ratio:.2f}" for one in rounds)
-        + f".\nThe clip: {seen['frames_decoded']} frames decoded and seen, {seen['frames_embedded']} of them by the picture "
-        f"network, {seen['audio_s']:.1f} s of sound, {seen['shots']} shots.\n"
+        + f".\nThe clip: {seen['frames_decoded']} frames decoded and seen, {seen['frames_embedded']} of them by the "
+        f"picture network, {seen['audio_s']:.1f} s of sound, {seen['shots']} shots.\n"
     )
     data = {"rounds": [vars(one) for one in rounds], "coverage": seen}
     page = write(

@@ -220,7 +220,7 @@ class Safety(Strict):
 
 
 class PictureQuality(Strict):
-    """Picture quality. Scores: 1 is best. Measures: see `models.quality.picture`."""
+    """Picture quality. `score`, `sharpness`, `exposure`, `stability`: 1 is best; the others are amounts: 0 is none."""
 
     score: Score
     sharpness: Score
@@ -232,7 +232,7 @@ class PictureQuality(Strict):
 
 
 class SoundQuality(Strict):
-    """Sound quality. `score`: 1 is best."""
+    """Sound quality. `score`: 1 is best; `clipping_share` is an amount: 0 is none."""
 
     score: Score
     loudness_lufs: float | None = None

@@ -46,15 +46,14 @@ class SoundLibrary:
         return taken
 
     def _absorb(self, sounds: Sequence[SoundRow]) -> None:
-        for sound in sounds:
-            if sound.fingerprint is None:
-                self.index.remove(sound.sound_id, sound.seq)
+        """Take in one page of changes, in one step: a copy that is killed here has all of them or none."""
         living = [
             (sound.seq, sound.sound_id, sound.kind, sound.title, Fingerprint.from_bytes(sound.fingerprint))
             for sound in sounds
             if sound.fingerprint is not None
         ]
-        self.index.add(living)
+        gone = [(sound.seq, sound.sound_id) for sound in sounds if sound.fingerprint is None]
+        self.index.update(living, gone)
 
     @classmethod
     def rebuild(cls, path: Path, source: SoundSource) -> SoundLibrary:

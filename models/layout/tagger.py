@@ -42,16 +42,24 @@ class LayoutTagger:
         looks = _looks(frames)
         if float(max(look.std() for look in looks)) < EMPTY_CONTRAST:
             return {"kind": None, "score": 0.0, "panes": []}
-        if evidence.still:
-            return {"kind": "slideshow", "score": 1.0, "panes": []}
-        standing = still_share(looks, _chosen(evidence.frame_times_s, len(frames)), evidence.shots)
-        if standing is not None and standing >= STILL_SHARE:
+        standing = standing_share(evidence)
+        if standing >= STILL_SHARE:
             return {"kind": "slideshow", "score": round(standing, 4), "panes": []}
         search = find_split(frames)
         if search.split is None:
             return {"kind": "single", "score": round(1.0 - 0.5 * search.doubt, 4), "panes": []}
         panes = [{"box": list(pane)} for pane in search.split.panes]
         return {"kind": search.split.kind, "score": search.split.score, "panes": panes}
+
+
+def standing_share(evidence: Evidence) -> float:
+    """How much of the upload stands still within its shots: 1 for a picture, near 1 for a slideshow, 0 without any."""
+    if evidence.still:
+        return 1.0
+    if not len(evidence.frames):
+        return 0.0
+    times = _chosen(evidence.frame_times_s, len(evidence.frames))
+    return still_share(_looks(evidence.frames), times, evidence.shots) or 0.0
 
 
 def still_share(

@@ -51,11 +51,16 @@ MAX_MEASURED = 192
 class View(Protocol):
     """What is used of a decoded frame: see `media.types.FrameView`."""
 
-    luma: npt.NDArray[np.uint8]
-    small: npt.NDArray[np.uint8]
-    time_s: float
-    sampled: bool
-    index: int
+    @property
+    def luma(self) -> npt.NDArray[np.uint8]: ...  # noqa: D102
+    @property
+    def small(self) -> npt.NDArray[np.uint8]: ...  # noqa: D102
+    @property
+    def time_s(self) -> float: ...  # noqa: D102
+    @property
+    def sampled(self) -> bool: ...  # noqa: D102
+    @property
+    def index(self) -> int: ...  # noqa: D102
 
 
 class PictureMeasures:

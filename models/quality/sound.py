@@ -33,9 +33,12 @@ QUIETEST_LUFS = -70.0
 class Block(Protocol):
     """What is used of a block of decoded sound: see `media.types.SoundBlock`."""
 
-    native: npt.NDArray[np.float32]
-    sample_rate: int
-    time_s: float
+    @property
+    def native(self) -> npt.NDArray[np.float32]: ...  # noqa: D102
+    @property
+    def sample_rate(self) -> int: ...  # noqa: D102
+    @property
+    def time_s(self) -> float: ...  # noqa: D102
 
 
 class SoundMeasures:

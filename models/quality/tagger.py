@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from models.layout.tagger import STILL_SHARE, standing_share
 from models.protocol import Evidence
 
 PICTURE, SOUND = "picture_measures", "sound_measures"
@@ -108,7 +109,9 @@ class QualityTagger:
         `freeze_share` and `sound.clipping_share` are amounts: 0 is none. A silent track has a sound of score 0 that
         takes no part in the whole.
         """
-        picture = picture_quality(_measures(evidence, PICTURE), still=evidence.still)
+        # Slides stand still on purpose: they are judged as the pictures that they are.
+        slides = standing_share(evidence) >= STILL_SHARE
+        picture = picture_quality(_measures(evidence, PICTURE), still=slides)
         sound = sound_quality(_measures(evidence, SOUND)) if evidence.has_audio else None
         heard = sound if sound is not None and sound["loudness_lufs"] is not None else None
         if picture is None and sound is None:

@@ -1,0 +1,134 @@
+"""The pipeline with its real parts: a real decoder pool, real networks where they are installed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from media.fetch import FetchUnavailable
+from scripts import clips
+from tasks.contract import TagUpload
+from tasks.pipeline import Parts, analyse
+from workers.build import build_parts
+from workers.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    random = np.random.default_rng(0)
+    pictures = [
+        np.kron(random.integers(0, 255, (9, 16, 3), dtype=np.uint8), np.ones((12, 12, 1), np.uint8)) for _ in range(24)
+    ]
+    heard = (0.2 * np.sin(np.linspace(0, 4000, 2 * clips.SOUND_RATE)) * np.ones((2, 1))).astype(np.float32)
+    return clips.write(tmp_path_factory.mktemp("pipeline") / "clip.mp4", pictures, heard, fps=12)
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory, clip: Path) -> Settings:
+    made = Settings(home=tmp_path_factory.mktemp("home"), _env_file=None)  # type: ignore[call-arg]
+    made.media.roots = [clip.parent]
+    made.media.decoders = 1
+    return made
+
+
+@pytest.fixture(scope="module")
+def parts(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
+    built = build_parts(settings, tmp_path_factory.mktemp("scratch"))
+    yield built
+    built.close()
+
+
+def upload(clip: Path, **fields: Any) -> TagUpload:
+    return TagUpload(upload_id="u1", media=clip.as_uri(), **fields)
+
+
+def test_a_clip_is_tagged_by_all(parts: Parts, clip: Path) -> None:
+    analysis = analyse(upload(clip), parts)
+    document = analysis.document
+    assert (document.outcome, document.absent) == ("ok", {})
+    assert set(document.models) == {"topics", "events", "music", "speech", "layout", "quality", "soundid"}
+    assert document.coverage.frames_decoded == 24
+    assert document.coverage.frames_embedded >= 4
+    assert document.coverage.audio_s == pytest.approx(2.0, abs=0.1)
+    assert {"embeddings/picture", "embeddings/yamnet", "keyframes/00", "curves/sound/momentary_lufs"} <= set(
+        analysis.artifacts
+    )
+    assert analysis.artifacts["embeddings/picture"].dtype == np.float16
+    assert list(parts.scratch.glob("upload-*")) == []
+
+
+def test_the_same_clip_has_the_same_document(parts: Parts, clip: Path) -> None:
+    first, second = (analyse(upload(clip), parts).document.to_json() for _ in range(2))
+    for document in (first, second):
+        del document["timings_ms"]
+    assert first == second
+
+
+class Broken:
+    name = "topics"
+    version = "broken@1"
+    section = "topics"
+    encoders: tuple[str, ...] = ()
+
+    def tag(self, evidence: object) -> object:
+        raise ZeroDivisionError
+
+
+def test_a_failing_tagger_takes_nobody_with_it(parts: Parts, clip: Path) -> None:
+    taggers = [Broken() if tagger.name == "topics" else tagger for tagger in parts.taggers]
+    document = analyse(upload(clip), replace(parts, taggers=taggers)).document
+    assert document.outcome == "degraded"
+    assert document.absent == {"topics": "failed: ZeroDivisionError"}
+    assert "events" in document.models
+    assert document.quality is not None
+
+
+class BrokenEncoder:
+    name = "yamnet"
+    version = "broken@1"
+
+    def encode(self, evidence: object) -> object:
+        raise RuntimeError("device lost")
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_failing_encoder_takes_only_its_heads_with_it(parts: Parts, clip: Path) -> None:
+    document = analyse(upload(clip), replace(parts, encoders={**parts.encoders, "yamnet": BrokenEncoder()})).document
+    assert set(document.absent) == {"events", "music", "speech"}
+    assert "topics" in document.models
+    assert "yamnet failed" in str(document.reason)
+
+
+def test_taggers_without_weights_are_named_as_absent(settings: Settings, clip: Path, tmp_path: Path) -> None:
+    bare = settings.model_copy(deep=True)
+    bare.models.weights = tmp_path / "no-weights"
+    without = build_parts(bare, tmp_path)
+    try:
+        document = analyse(upload(clip), without).document
+    finally:
+        without.close()
+    assert document.outcome == "degraded"
+    assert set(document.absent) == {"topics", "events", "music", "speech"}
+    assert "tagfarm weights pull efficientnet-lite2" in document.absent["topics"]
+    assert set(document.models) == {"layout", "quality", "soundid"}
+
+
+def test_what_is_not_asked_for_is_neither_run_nor_absent(parts: Parts, clip: Path) -> None:
+    document = analyse(upload(clip, taggers=["layout"]), parts).document
+    assert (set(document.models), document.absent, document.outcome) == ({"layout"}, {}, "ok")
+
+
+def test_a_file_that_cannot_be_had_now_is_no_outcome(parts: Parts, clip: Path) -> None:
+    def away(uri: str, folder: Path) -> Any:
+        raise FetchUnavailable("away")
+
+    with pytest.raises(FetchUnavailable):
+        analyse(upload(clip), replace(parts, fetch=away))
+    assert list(parts.scratch.glob("upload-*")) == []
