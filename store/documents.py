@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -184,8 +184,8 @@ def write_document(
     else:
         mine = (Document.upload_id == upload_id, Document.revision == revision)
         connection.execute(update(Document).where(*mine).values(answer))
-    _replace(connection, Tag, upload_id, [{"position": i, **asdict(tag)} for i, tag in enumerate(tags)])
-    uses = [{"position": i, "used_at": upload.uploaded_at, **asdict(use)} for i, use in enumerate(sound_uses)]
+    _replace(connection, Tag, upload_id, [{"position": i, **vars(tag)} for i, tag in enumerate(tags)])
+    uses = [{"position": i, "used_at": upload.uploaded_at, **vars(use)} for i, use in enumerate(sound_uses)]
     _replace(connection, SoundUse, upload_id, uses)
     spoke = body.get("models") or {}
     _replace(
