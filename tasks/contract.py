@@ -18,6 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 SCHEMA = 1
 TASK = "tagfarm.tag_upload"
+SWEEP_TASK = "tagfarm.sweep"
 QUEUE = "uploads"
 BACKFILL_QUEUE = "backfill"
 MAX_CAPTION = 10_000

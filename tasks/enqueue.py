@@ -6,6 +6,7 @@ Sender("redis://broker:6379/0").send({"upload_id": "u1", "media": "s3://uploads/
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from celery import Celery
@@ -44,11 +45,11 @@ class Sender:
         self._app.close()
 
 
-def send(app: Celery, message: dict[str, Any], queue: str, priority: int = DEFAULT_PRIORITY) -> str:
+def send(app: Celery, message: Mapping[str, Any], queue: str, priority: int = DEFAULT_PRIORITY) -> str:
     """Put one message on a queue through an existing Celery application."""
     result = app.send_task(
         TASK,
-        kwargs={"upload": message},
+        kwargs={"upload": dict(message)},
         queue=queue,
         priority=transport_priority(str(app.conf.broker_url or ""), priority),
         retry=True,

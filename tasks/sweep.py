@@ -14,7 +14,7 @@ from tasks.contract import TagDocument
 
 log = logging.getLogger(__name__)
 
-Send = Callable[[Mapping[str, Any], str, int], None]
+Send = Callable[[Mapping[str, Any], str, int], object]
 """`send(message, queue, priority)`"""
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-from celery import shared_task
+from celery import Task, shared_task
 
-from tasks.contract import TASK
+from tasks.contract import SWEEP_TASK, TASK
+from tasks.enqueue import send
 from tasks.runtime import desk
+from tasks.sweep import sweep as sweep_once
 
 FORMER_NAMES: tuple[str, ...] = ()
 """Names that `TASK` had. Renaming it means adding the old name here: messages under it are still in queues, and in
@@ -18,6 +21,12 @@ other people's programs. `tests/tasks/test_tag_upload.py` holds every name that 
 def tag_upload(upload: dict[str, Any], **_: Any) -> None:
     """Tag one upload. `upload`: a `TagUpload` as a JSON object. Other keywords are a newer sender's: ignored."""
     desk().handle(upload)
+
+
+@shared_task(name=SWEEP_TASK, bind=True, ignore_result=True)
+def sweep(self: Task, **_: Any) -> None:
+    """One round of the sweeper; sent by beat."""
+    sweep_once(desk().store, partial(send, self.app), desk().max_attempts)
 
 
 for _name in FORMER_NAMES:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_init, worker_ready, worker_shutdown
+from celery.signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down
 
-from workers.celery_config import celery_config
+from workers.celery_config import BEAT_SCHEDULE, celery_config
 from workers.settings import settings
 
 app = Celery("tagfarm", include=["tasks.tag_upload"])
 app.config_from_object(celery_config(settings()))
+app.conf.beat_schedule = BEAT_SCHEDULE
 
 
 @worker_init.connect
@@ -27,6 +28,13 @@ def _start_node(sender: Any = None, **_: Any) -> None:
     from workers.node import node
 
     node().start()
+
+
+@worker_shutting_down.connect
+def _bound_shutdown(sender: Any = None, **_: Any) -> None:
+    from workers.node import node
+
+    node().stop_within(settings().worker.grace_s)
 
 
 @worker_shutdown.connect

@@ -6,9 +6,13 @@ from typing import Any
 
 from kombu import Exchange, Queue
 
-from tasks.contract import BACKFILL_QUEUE, QUEUE
+from tasks.contract import BACKFILL_QUEUE, QUEUE, SWEEP_TASK
 from workers.settings import Settings
 
+SWEEP_S = 15.0
+BEAT_SCHEDULE = {"sweep": {"task": SWEEP_TASK, "schedule": SWEEP_S, "options": {"queue": QUEUE, "expires": SWEEP_S}}}
+"""What beat sends. Each node also sweeps by itself, so that a farm without beat loses nothing; with it, a round comes
+even where a node's own thread hangs."""
 RESTORE_INTERVAL_S = 10
 """How often the Valkey transport looks for messages whose consumer died."""
 
@@ -36,8 +40,6 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "timezone": "UTC",
         "worker_pool": "threads",
         "worker_concurrency": settings.worker.concurrency,
-        "worker_soft_shutdown_timeout": float(settings.worker.grace_s),
-        "worker_enable_soft_shutdown_on_idle": False,
         "worker_send_task_events": True,
         "worker_hijack_root_logger": True,
     }

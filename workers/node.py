@@ -6,7 +6,8 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from celery import Celery
@@ -72,6 +73,25 @@ class Node:
             metrics.serve(self._settings.worker.metrics_port)
         metrics.watch(self.leases, self.parts)
 
+    def stop_within(self, grace_s: float) -> None:
+        """A shutdown has begun: what is in work may go on for so long, s; then it is handed back and the process ends.
+
+        Celery's own soft shutdown always waits for the whole time, and its threads cannot be cut short.
+        """
+
+        def give_up() -> None:
+            held = self.leases.held()
+            log.warning("the time to finish is over: %d uploads are handed back", len(held))
+            for attempt_id in held:
+                self.store.hand_back(attempt_id)
+            self.parts.decoder.close()
+            self.scratch.close()
+            os._exit(0)
+
+        timer = threading.Timer(grace_s, give_up)
+        timer.daemon = True
+        timer.start()
+
     def close(self) -> None:
         """Hand back what is still in work, stop the rounds, end the decoders."""
         self._stopping.set()
@@ -101,10 +121,7 @@ class Node:
         self._threads.append(thread)
 
     def _sweep(self) -> None:
-        sweep(self.store, self._send, self._settings.worker.max_attempts)
-
-    def _send(self, message: Mapping[str, Any], queue: str, priority: int) -> None:
-        send(self._app, dict(message), queue, priority)
+        sweep(self.store, partial(send, self._app), self._settings.worker.max_attempts)
 
     def _pusher(self) -> Callable[[], Any]:
         import redis

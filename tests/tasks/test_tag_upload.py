@@ -7,6 +7,7 @@ PUBLISHED = ("tagfarm.tag_upload",)
 def test_every_name_that_was_ever_published_works() -> None:
     app.loader.import_default_modules()
     assert set(PUBLISHED) <= set(app.tasks)
+    assert "tagfarm.sweep" in app.tasks
     for name in PUBLISHED:
         assert app.tasks[name].acks_late is True
 
