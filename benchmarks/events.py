@@ -13,7 +13,7 @@ from models.sounds.audioset import class_names
 from models.sounds.events import EventsTagger
 
 from .report import table
-from .truths import Item
+from .truths import Item, event_parents
 
 FIRST = 5
 
@@ -32,6 +32,12 @@ class Heard:
     def right(self) -> bool:
         """Whether a right event is among the document's first."""
         return bool(set(self.tagged) & set(self.item.accept))
+
+    @property
+    def coarse(self) -> bool:
+        """Whether a right event, or the class right above one, is among the document's first."""
+        above = {parent for label in self.item.accept for parent in event_parents().get(label, ())}
+        return bool(set(self.tagged) & {*self.item.accept, *above})
 
     @property
     def right_scored(self) -> bool:
@@ -60,6 +66,7 @@ def figures(heard: Sequence[Heard]) -> dict[str, Any]:
         "spoken": len(spoken),
         "right_in_first_5": _share(sum(one.right for one in heard), len(heard)),
         "right_in_first_5_where_any": _share(sum(one.right for one in spoken), len(spoken)),
+        "right_or_parent_in_first_5": _share(sum(one.coarse for one in heard), len(heard)),
         "right_in_network_first_5": _share(sum(one.right_scored for one in heard), len(heard)),
         "right_first": _share(sum(one.tagged[0] in one.item.accept for one in spoken), len(heard)),
     }

@@ -210,6 +210,7 @@ _EVENT_KEYS = (
     "spoken",
     "right_in_first_5",
     "right_in_first_5_where_any",
+    "right_or_parent_in_first_5",
     "right_in_network_first_5",
     "right_first",
 )
@@ -218,6 +219,7 @@ _EVENT_TITLES = (
     "with an event",
     "right in first 5",
     "where any is said",
+    "right or its class above",
     "in the network's 5",
     "right as the first",
 )

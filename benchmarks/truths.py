@@ -10,6 +10,7 @@ import hashlib
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -72,6 +73,15 @@ def effects(root: Path | None = None) -> Truth:
         seen.add(digest)
         items.append(item)
     return Truth(tuple(items), {"the same bytes under another name": twins} if twins else {})
+
+
+@cache
+def event_parents() -> dict[str, frozenset[str]]:
+    """The AudioSet classes right above each class that the truth names."""
+    with (TRUTH / "effects.toml").open("rb") as file:
+        table = tomllib.load(file)["parents"]
+    children = {child for members in table.values() for child in members}
+    return {child: frozenset(above for above, members in table.items() if child in members) for child in children}
 
 
 def _load(path: Path, suffixes: Iterable[str], root: Path, *, listed_only: bool = False) -> Truth:

@@ -37,4 +37,7 @@ def test_right_among_the_first_five():
     seen = figures(heard)
     assert seen["effects"] == 3 and seen["spoken"] == 2
     assert seen["right_in_first_5"] == 0.3333 and seen["right_in_first_5_where_any"] == 0.5
+    assert [one.coarse for one in heard] == [True, False, False], (
+        "Animal is two classes above Cat: it would fit anything"
+    )
     assert "f/cat" in missed_table(heard) and "f/dog" not in missed_table(heard)
