@@ -49,19 +49,19 @@ def picture(seconds: float, seed: int, width: int = 192, height: int = 108, fps:
 class Farm:
     """An embedded farm with its store and a plain Celery sender."""
 
-    def __init__(self, home: Path, media: Path, environment: dict[str, str] | None = None) -> None:
+    def __init__(self, home: Path, media: Path, environment: dict[str, str] | None = None, nodes: int = 1) -> None:
         self.home, self.media = home, media
         self.log_path = home / "node.log"
         home.mkdir(parents=True, exist_ok=True)
         self._log = self.log_path.open("ab")
-        self.embedded = EmbeddedFarm(home, [media], environment=environment, log=self._log)
+        self.embedded = EmbeddedFarm(home, [media], nodes, environment, self._log)
         self.embedded.start()
         self.store = Store.open(f"sqlite:///{home / 'tagfarm.db'}")
         self.sender = Celery(broker=self.embedded.broker_url)
 
-    def send(self, upload_id: str, file: Path, **fields: object) -> None:
+    def send(self, upload_id: str, file: Path, queue: str = "uploads", **fields: object) -> None:
         upload = {"upload_id": upload_id, "media": file.as_uri(), **fields}
-        self.sender.send_task("tagfarm.tag_upload", kwargs={"upload": upload}, queue="uploads")
+        self.sender.send_task("tagfarm.tag_upload", kwargs={"upload": upload}, queue=queue)
 
     def wait(self, condition: Callable[[], object], what: str, patience_s: float = PATIENCE_S) -> None:
         deadline = time.monotonic() + patience_s
@@ -113,6 +113,6 @@ def farm(tmp_path_factory: pytest.TempPathFactory, media: Path) -> Iterator[Farm
 
 
 @pytest.fixture(scope="session")
-def farm_factory(media: Path) -> Callable[[Path, dict[str, str]], Farm]:
+def farm_factory(media: Path) -> Callable[..., Farm]:
     """Makes a farm with settings of its own; whoever asks closes it."""
-    return lambda home, environment: Farm(home, media, environment)
+    return lambda home, environment, nodes=1: Farm(home, media, environment, nodes)
