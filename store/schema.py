@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Double, ForeignKey, ForeignKeyConstraint, Index, Integer, LargeBinary, MetaData
+from sqlalchemy import Double, ForeignKey, ForeignKeyConstraint, Index, Integer, LargeBinary, MetaData, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from store.columns import BigId, PlainJson, PlainText, UtcTime
@@ -166,7 +166,7 @@ class Sound(Base):
     __tablename__ = "sounds"
 
     sound_id: Mapped[str] = mapped_column(primary_key=True)
-    seq: Mapped[int] = mapped_column(BigId, unique=True)
+    seq: Mapped[int] = mapped_column(BigId)
     """Of the latest change, in the order of commits: what a copy of the catalogue reads by."""
     kind: Mapped[str]
     """song, effect or original."""
@@ -178,11 +178,25 @@ class Sound(Base):
     merged_into: Mapped[str | None] = mapped_column(ForeignKey("sounds.sound_id"))
     """A live or removed sound, never an alias: chains are kept one link long."""
     origin_upload_id: Mapped[str | None]
-    source_sha256: Mapped[str | None] = mapped_column(PlainText(), unique=True)
+    source_sha256: Mapped[str | None]
     """Of the catalogue file; null for sounds that uploads brought."""
     created_at: Mapped[datetime]
 
-    __table_args__ = (Index(None, "merged_into"), Index(None, "created_at"))
+    # On PostgreSQL a change of a column with a full unique index shuts out whoever writes a row that refers to this one,
+    # and commits and merges would lock each other for ever. So `seq` is unique by its counter alone, and the index of
+    # `source_sha256` leaves something out.
+    __table_args__ = (
+        Index(None, "seq"),
+        Index(
+            None,
+            "source_sha256",
+            unique=True,
+            sqlite_where=text("source_sha256 IS NOT NULL"),
+            postgresql_where=text("source_sha256 IS NOT NULL"),
+        ),
+        Index(None, "merged_into"),
+        Index(None, "created_at"),
+    )
 
 
 class SoundUse(Base):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -148,6 +149,20 @@ def test_a_connection_lost_before_the_commit_leaves_the_upload_to_be_done_again(
     # The attempt lives: the very same can try again.
     work.finish(attempt)
     assert [event.cursor for event in store.feed(0)] == [1]
+
+
+def test_curating_does_not_wait_for_a_commit_that_uses_the_sounds(store: Store, work) -> None:
+    if store._database.is_sqlite:
+        pytest.skip("SQLite has one writer at a time")
+    part, whole, other = (work.song(title) for title in ("part", "whole", "other"))
+    attempt = work.start()
+    with ThreadPoolExecutor(1) as pool, store.commit(attempt.attempt_id) as transaction:
+        uses = [SoundUseRow(sound_id, 1.0, 0.0, 1.0) for sound_id in (part, whole, other)]
+        transaction.finish(work.body(), sound_uses=uses)
+        pool.submit(store.merge_sounds, part, whole).result(10)
+        assert pool.submit(store.remove_sound, part).result(10)
+    assert store.sound(whole) is None
+    assert store.sound(other).uses == 1
 
 
 def test_commits_merges_and_removals_at_once_never_stand_in_each_others_way(store: Store, work) -> None:

@@ -52,11 +52,19 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["merged_into"], ["sounds.sound_id"], name=op.f("fk_sounds_merged_into")),
         sa.PrimaryKeyConstraint("sound_id", name=op.f("pk_sounds")),
-        sa.UniqueConstraint("seq", name=op.f("uq_sounds_seq")),
-        sa.UniqueConstraint("source_sha256", name=op.f("uq_sounds_source_sha256")),
     )
     op.create_index(op.f("ix_sounds_created_at"), "sounds", ["created_at"], unique=False)
     op.create_index(op.f("ix_sounds_merged_into"), "sounds", ["merged_into"], unique=False)
+    op.create_index(op.f("ix_sounds_seq"), "sounds", ["seq"], unique=False)
+    given = sa.text("source_sha256 IS NOT NULL")
+    op.create_index(
+        op.f("ix_sounds_source_sha256"),
+        "sounds",
+        ["source_sha256"],
+        unique=True,
+        sqlite_where=given,
+        postgresql_where=given,
+    )
     op.create_table(
         "uploads",
         sa.Column("upload_id", sa.Text(), nullable=False),
