@@ -182,9 +182,9 @@ class Sound(Base):
     """Of the catalogue file; null for sounds that uploads brought."""
     created_at: Mapped[datetime]
 
-    # On PostgreSQL a change of a column with a full unique index shuts out whoever writes a row that refers to this one,
-    # and commits and merges would lock each other for ever. So `seq` is unique by its counter alone, and the index of
-    # `source_sha256` leaves something out.
+    # On PostgreSQL a change of a column with a full unique index shuts out whoever writes a row that refers to this
+    # one, and commits and merges would lock each other for ever. So `seq` is unique by its counter alone, and the index
+    # of `source_sha256` leaves something out.
     __table_args__ = (
         Index(None, "seq"),
         Index(
