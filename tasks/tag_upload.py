@@ -7,7 +7,7 @@ from typing import Any
 
 from celery import Task, shared_task
 
-from tasks.contract import SWEEP_TASK, TASK
+from tasks.contract import QUEUE, SWEEP_TASK, TASK
 from tasks.enqueue import send
 from tasks.runtime import desk
 from tasks.sweep import sweep as sweep_once
@@ -17,17 +17,16 @@ FORMER_NAMES: tuple[str, ...] = ()
 other people's programs. `tests/tasks/test_tag_upload.py` holds every name that was ever published against this."""
 
 
-@shared_task(name=TASK, acks_late=True, ignore_result=True)
-def tag_upload(upload: dict[str, Any], **_: Any) -> None:
+def tag_upload(self: Task, upload: dict[str, Any], **_: Any) -> None:
     """Tag one upload. `upload`: a `TagUpload` as a JSON object. Other keywords are a newer sender's: ignored."""
-    desk().handle(upload)
+    desk().handle(upload, queue=(self.request.delivery_info or {}).get("routing_key") or QUEUE)
+
+
+for _name in (TASK, *FORMER_NAMES):
+    shared_task(name=_name, bind=True, acks_late=True, ignore_result=True)(tag_upload)
 
 
 @shared_task(name=SWEEP_TASK, bind=True, ignore_result=True)
 def sweep(self: Task, **_: Any) -> None:
     """One round of the sweeper; sent by beat."""
     sweep_once(desk().store, partial(send, self.app), desk().max_attempts)
-
-
-for _name in FORMER_NAMES:
-    shared_task(name=_name, acks_late=True, ignore_result=True)(tag_upload.run)

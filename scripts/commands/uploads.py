@@ -139,7 +139,7 @@ def _wait(upload_ids: list[str], timeout: float, as_json: bool) -> None:
         while waiting and time.monotonic() < deadline:
             for upload_id in list(waiting):
                 status = store.status(upload_id)
-                if status is not None and status.state == "done":
+                if status is not None and status.state in ("done", "quarantined"):
                     document = store.document(upload_id)
                     del waiting[upload_id]
                     bars.advance(row)

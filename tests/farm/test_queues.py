@@ -20,6 +20,8 @@ def test_uploads_come_before_backfill(farm_factory, media: Path, tmp_path: Path)
         order = [event.upload_id[:-1] for event in farm.store.feed(0)]
         assert order == ["fresh"] * 4 + ["bulk"] * 4
         assert farm.embedded.queue_lengths() == {"uploads": 0, "backfill": 0}
+        assert farm.store.status("bulk0").queue == "backfill"
+        assert farm.store.status("fresh0").queue == "uploads"
         client = redis.Redis.from_url(farm.embedded.broker_url)
         assert client.zcard("unacked_index") == 0, "every message is acknowledged"
         client.close()
