@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
 import typer
 
 from scripts.commands import farm, feed, schema, sounds, uploads, weights
+from scripts.console import err
+
+ROOMS = {"media", "models", "store", "tasks", "workers", "web", "scripts"}
 
 app = typer.Typer(
     name="tagfarm",
@@ -30,7 +35,25 @@ app.add_typer(sounds.app, name="sounds")
 
 def main() -> None:
     """Entry point of the console script."""
-    app()
+    from pydantic import ValidationError
+
+    try:
+        app()
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] in ROOMS:
+            raise
+        err.print(
+            f"[bold red]tagfarm:[/] this command needs {error.name}, which the light install has not;", highlight=False
+        )
+        err.print("run: pip install 'tagfarm\\[embedded]'", highlight=False)
+        sys.exit(1)
+    except ValidationError as error:
+        if error.title != "Settings":
+            raise
+        for item in error.errors():
+            name = "TAGFARM_" + "__".join(str(part).upper() for part in item["loc"])
+            err.print(f"[bold red]tagfarm:[/] {name if item['loc'] else 'settings'}: {item['msg']}", highlight=False)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from rich.table import Table
 
 from scripts.console import counter, emit, err, fail, out
 from scripts.local import open_store
-from store.store import UnknownSound
 
 if TYPE_CHECKING:
     from models.soundid.fingerprint import Fingerprint
@@ -198,6 +197,8 @@ def match(files: Annotated[list[Path], typer.Argument(help="Media files.")], as_
 @app.command()
 def merge(sound_id: str, into: str) -> None:
     """Make one sound a part of another: its id goes on working as an alias, its uses are the other's."""
+    from store.store import UnknownSound
+
     store = open_store()
     try:
         store.merge_sounds(sound_id, into)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -48,6 +49,8 @@ def picture(seconds: float, seed: int, width: int = 192, height: int = 108, fps:
 
 class Farm:
     """An embedded farm with its store and a plain Celery sender."""
+
+    metrics_url = ""
 
     def __init__(self, home: Path, media: Path, environment: dict[str, str] | None = None, nodes: int = 1) -> None:
         self.home, self.media = home, media
@@ -107,7 +110,11 @@ def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def farm(tmp_path_factory: pytest.TempPathFactory, media: Path) -> Iterator[Farm]:
     """One farm for a module's tests."""
-    running = Farm(tmp_path_factory.mktemp("farm"), media)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    running = Farm(tmp_path_factory.mktemp("farm"), media, {"TAGFARM_WORKER__METRICS_PORT": str(port)})
+    running.metrics_url = f"http://127.0.0.1:{port}/metrics"
     yield running
     running.close()
 

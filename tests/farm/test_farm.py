@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import jsonschema
 import redis
 
@@ -153,3 +154,13 @@ def test_a_catalogue_song_is_named(farm, song: Path) -> None:
     (use,) = json.loads(found.stdout)["sounds"]
     assert (use["title"], use["kind"]) == ("Night Drive", "song")
     assert "Night Drive" in command(farm, "sounds", "list").stdout
+
+
+def test_the_node_says_how_it_is(farm, media: Path) -> None:
+    farm.send("measured", media / "silent.mp4")
+    farm.document("measured")
+    farm.wait(lambda: "tagfarm_documents_total" in httpx.get(farm.metrics_url).text, "the metrics")
+    page = httpx.get(farm.metrics_url).text
+    assert 'tagfarm_documents_total{outcome="ok"}' in page
+    assert 'tagfarm_batch_fill{network="picture"}' in page
+    assert "tagfarm_in_flight" in page
