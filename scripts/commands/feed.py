@@ -64,6 +64,7 @@ def feed(
                         f"{event.cursor:>6}  {event.at:%H:%M:%S}  {event.event:<8} {event.upload_id:<28} "
                         f"{event.document['outcome']:<11} {diversity['topic'] or '-':<22} {diversity['sound'] or '-'}",
                         highlight=False,
+                        soft_wrap=True,
                     )
             if not events:
                 if not follow:
