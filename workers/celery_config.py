@@ -23,8 +23,8 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "broker_url": settings.broker.url,
         "broker_connection_retry_on_startup": True,
         "task_default_queue": QUEUE,
-        # Each its own exchange and key, as a plain sender's `queue=` makes them: with the defaults both queues would
-        # hang on one key, and every message would be delivered to both.
+        # Each its own exchange and key: with the defaults both would hang on one key, and a sender that publishes to
+        # the exchange by name (rather than with `queue=`) would reach both.
         "task_queues": [Queue(name, Exchange(name), routing_key=name) for name in (QUEUE, BACKFILL_QUEUE)],
         # A message is acknowledged when its upload's document is committed, not before.
         "task_acks_late": True,

@@ -17,9 +17,13 @@ def test_uploads_come_before_backfill(farm_factory, media: Path, tmp_path: Path)
         assert farm.embedded.queue_lengths() == {"uploads": 4, "backfill": 4}
         farm.embedded.start_node()
         farm.wait(lambda: farm.store.feed_head() == 8, "all documents")
-        order = [event.upload_id[:-1] for event in farm.store.feed(0)]
+        # One that is sent after the node has declared its queues.
+        farm.send("later", media / "silent.mp4")
+        farm.document("later")
+        order = [event.upload_id[:-1] for event in farm.store.feed(0)][:8]
         assert order == ["fresh"] * 4 + ["bulk"] * 4
         assert farm.embedded.queue_lengths() == {"uploads": 0, "backfill": 0}
+        assert farm.log().count("Task tagfarm.tag_upload[") == 2 * 9, "received and succeeded, once each"
         assert farm.store.status("bulk0").queue == "backfill"
         assert farm.store.status("fresh0").queue == "uploads"
         client = redis.Redis.from_url(farm.embedded.broker_url)
