@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import httpx
 
 from media.addresses import is_public, resolve_within
-from media.fetch import Budget, FetchPolicy, FetchUnavailable
+from media.fetch_policy import Budget, FetchPolicy, FetchUnavailable
 from media.types import MediaError
 
 MAX_REDIRECTS = 3

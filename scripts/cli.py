@@ -7,7 +7,7 @@ import sys
 import typer
 
 from scripts.commands import farm, feed, schema, sounds, uploads, weights
-from scripts.console import err
+from scripts.console import err, plain
 
 ROOMS = {"media", "models", "store", "tasks", "workers", "web", "scripts"}
 
@@ -54,6 +54,12 @@ def main() -> None:
             name = "TAGFARM_" + "__".join(str(part).upper() for part in item["loc"])
             err.print(f"[bold red]tagfarm:[/] {name if item['loc'] else 'settings'}: {item['msg']}", highlight=False)
         sys.exit(2)
+    except Exception as error:
+        # By name: the light install has no store, and so no such class.
+        if "StoreError" not in {kind.__name__ for kind in type(error).__mro__}:
+            raise
+        err.print(f"[bold red]tagfarm:[/] {plain(error)}", highlight=False)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

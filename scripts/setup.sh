@@ -2,7 +2,7 @@
 # Only what changed is done again. TAGFARM_VENV puts the environment elsewhere.
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-VENV=${TAGFARM_VENV:-.venv}
+VENV=$(realpath -m "${TAGFARM_VENV:-.venv}")
 
 say() { printf '\033[1m==> %s\033[0m\n' "$*"; }
 
@@ -39,7 +39,7 @@ install_packages() {
   echo "$wanted" >"$stamp"
 }
 
-[ -x "$VENV/bin/python" ] || make_venv "$(find_python)"
+"$VENV/bin/python" -m pip --version >/dev/null 2>&1 || make_venv "$(find_python)"
 install_packages
-export PATH="$PWD/$VENV/bin:$PATH"
+export PATH="$VENV/bin:$PATH"
 tagfarm weights pull

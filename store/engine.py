@@ -58,9 +58,15 @@ def database_url(url: str) -> URL:
     raise StoreError(f"the store runs on SQLite and PostgreSQL, not on {backend!r}")
 
 
-def make_engine(url: URL, foreign_keys: bool = True) -> Engine:
-    """An engine with this project's settings. `foreign_keys=False`: SQLite does not enforce them (for migrations)."""
-    options: dict[str, Any] = {"json_serializer": dumps, "pool_size": POOL_SIZE, "max_overflow": POOL_OVERFLOW}
+def make_engine(url: URL, foreign_keys: bool = True, connections: int = POOL_SIZE) -> Engine:
+    """An engine with this project's settings.
+
+    Args:
+        url: see `database_url`.
+        foreign_keys: False: SQLite does not enforce them (for migrations).
+        connections: kept open; a few more are opened when they are all in use.
+    """
+    options: dict[str, Any] = {"json_serializer": dumps, "pool_size": connections, "max_overflow": POOL_OVERFLOW}
     if url.get_backend_name() == "sqlite":
         engine = create_engine(url, connect_args={"timeout": BUSY_S}, **options)
         _prepare_sqlite(engine, foreign_keys)
@@ -116,11 +122,11 @@ def use_wal(engine: Engine) -> None:
 class Database:
     """One database, and the transactions on it. Safe to share between threads."""
 
-    def __init__(self, url: str, clock: Clock | None = None) -> None:
+    def __init__(self, url: str, clock: Clock | None = None, connections: int = POOL_SIZE) -> None:
         self.url = database_url(url)
         self._clock = clock
         try:
-            self.engine = make_engine(self.url)
+            self.engine = make_engine(self.url, connections=connections)
         except ModuleNotFoundError as error:
             raise StoreError(f"the database's driver is missing ({error}); pip install 'tagfarm[store]'") from error
         self._writer = self.engine.execution_options(**{_WRITE: True})

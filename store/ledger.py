@@ -138,10 +138,10 @@ class Ledger:
             until = self._database.now(connection) + timedelta(seconds=lease_s)
             return connection.execute(update(Upload).where(*_live(attempt_id)).values(due_at=until)).rowcount == 1
 
-    def hand_back(self, attempt_id: int) -> bool:
-        """Give the upload back unfinished, as a node does that shuts down: it is due at once, and the attempt does not
-        count against it. False: the attempt was not the live one."""
-        return self._give_up(attempt_id, "handed_back", "its node shut down", 0.0)
+    def hand_back(self, attempt_id: int, reason: str = "its node shut down", retry_in_s: float = 0.0) -> bool:
+        """Give the upload back unfinished, through no fault of its own: a node that shuts down, or has no disk left.
+        The attempt does not count against it. False: the attempt was not the live one."""
+        return self._give_up(attempt_id, "handed_back", reason, retry_in_s)
 
     def fail(self, attempt_id: int, reason: str, retry_in_s: float = 0.0) -> bool:
         """End an attempt that could give no answer; the upload is due again later. False: it was not the live one."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
@@ -79,6 +79,6 @@ def _answered(connection: Connection, row: Row[Any], request_hash: str) -> bool:
 def _uploaded_at(request: Mapping[str, Any], now: datetime) -> datetime:
     try:
         claimed = datetime.fromisoformat(str(request.get("uploaded_at")))
-        return min(claimed, now) if claimed.tzinfo is not None else now
-    except ValueError:
+        return min(claimed.astimezone(UTC), now) if claimed.tzinfo is not None else now
+    except (ValueError, OverflowError):
         return now

@@ -14,13 +14,13 @@ from sqlalchemy import update
 
 from store.commit import Commit, Commits
 from store.documents import Documents, Kept, SoundUseRow, TagRow
-from store.engine import Clock, Database
+from store.engine import POOL_SIZE, Clock, Database
 from store.errors import LeaseLost, SchemaNewer, SchemaOlder, StoreError, StoreUnavailable, UnknownSound
 from store.feed import Feed, FeedEvent
 from store.ledger import Admission, Busy, Done, Due, Ledger, Quarantined, Started
 from store.migrate import migrate, verify
 from store.overview import Overview, UploadStatus
-from store.schema import Counter
+from store.schema import OUTBOX_COUNTER, Counter
 from store.sounds import KnownSound, KnownUse, SoundRow, Sounds, Trend
 
 __all__ = [
@@ -57,12 +57,15 @@ class Store(Ledger, Commits, Documents, Sounds, Feed, Overview):
         self._database = database
 
     @classmethod
-    def open(cls, url: str, migrate_schema: bool = True, clock: Clock | None = None) -> Store:
+    def open(
+        cls, url: str, migrate_schema: bool = True, clock: Clock | None = None, connections: int = POOL_SIZE
+    ) -> Store:
         """Open the store, made or brought up to this version's schema if need be.
 
         Args:
             url: `sqlite:////folder/file.db` or `postgresql://user@host/database` (15 or newer).
             migrate_schema: False: change nothing.
+            connections: as many as threads use the store at once, or they wait for each other.
             clock: the time, aware; None: the database server's, or this machine's for SQLite.
 
         Raises:
@@ -71,7 +74,7 @@ class Store(Ledger, Commits, Documents, Sounds, Feed, Overview):
             SchemaNewer: a newer version has migrated it.
             StoreError: the URL cannot be used.
         """
-        database = Database(url, clock)
+        database = Database(url, clock, connections)
         try:
             database.prepare()
             try:
@@ -91,7 +94,8 @@ class Store(Ledger, Commits, Documents, Sounds, Feed, Overview):
         with self._database.read() as connection:
             verify(connection)
         with self._database.write() as connection:
-            connection.execute(update(Counter).values(value=Counter.value))
+            # One row only: a lock on both would be taken in another order than commits take them.
+            connection.execute(update(Counter).where(Counter.name == OUTBOX_COUNTER).values(value=Counter.value))
 
     def close(self) -> None:
         """Close the connections."""

@@ -35,12 +35,15 @@ Range = Annotated[
 ]
 
 
-def _nul_free(value: Any) -> Any:
-    """Drop NUL characters: PostgreSQL can store none, and no caption means one."""
-    return value.replace("\x00", "") if isinstance(value, str) else value
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+"""NUL and halves of characters (a caption cut in the middle of an emoji): no database and no UTF-8 can hold them."""
 
 
-Text = Annotated[str, BeforeValidator(_nul_free)]
+def _storable(value: Any) -> Any:
+    return _UNSTORABLE.sub("", value) if isinstance(value, str) else value
+
+
+Text = Annotated[str, BeforeValidator(_storable)]
 
 
 class TagUpload(BaseModel):

@@ -6,18 +6,20 @@ The ledger in the store is the truth and the broker only transport: a message ma
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from media.fetch import FetchUnavailable
+from media.fetch_policy import FetchUnavailable
+from models.soundid.segment import IndexCorrupt
 from store.artifacts import ArtifactStore
-from store.store import Commit, LeaseLost, SoundUseRow, Started, Store, TagRow
+from store.store import Commit, LeaseLost, SoundUseRow, Started, Store, StoreError, TagRow
 from tasks.contract import QUEUE, SoundUse, TagDocument, TagUpload
 from tasks.leases import LeaseKeeper
 from tasks.pipeline import Analysis, Clock, Parts, analyse
@@ -30,6 +32,10 @@ Handled = Literal["committed", "known", "busy", "lost", "retry", "refused"]
 
 RETRY_S = (5.0, 30.0, 120.0, 600.0)
 """Waits before an upload is tried again whose file could not be had, s; the last one repeats."""
+TROUBLE_S = 15.0
+"""Wait before an upload is tried again after trouble that is the node's own, s."""
+MAX_KEPT = 100_000
+"""Characters kept of a refused message."""
 
 
 @dataclass(frozen=True)
@@ -47,19 +53,18 @@ class Desk:
     observe: Callable[[Handled, TagDocument | None, float], None] = lambda *_: None
     """Told of every handled message: how it ended, its document, and how long it took, s."""
 
-    def handle(self, message: Mapping[str, Any], queue: str = QUEUE) -> Handled:
+    def handle(self, message: Any, queue: str = QUEUE) -> Handled:
         """Handle one message. Returns how it ended; after any of these the message can be acknowledged."""
         start = time.perf_counter()
         handled, document = self._handle(message, queue)
         self.observe(handled, document, time.perf_counter() - start)
         return handled
 
-    def _handle(self, message: Mapping[str, Any], queue: str) -> tuple[Handled, TagDocument | None]:
+    def _handle(self, message: Any, queue: str) -> tuple[Handled, TagDocument | None]:
         try:
             upload = TagUpload.model_validate(message)
         except ValidationError as error:
-            self._refuse(message, error)
-            return "refused", None
+            return self._refuse(message, error, queue)
         request = upload.model_dump(mode="json", exclude_defaults=True)
         admission = self.store.admit(
             upload.upload_id,
@@ -95,9 +100,14 @@ class Desk:
                 return "committed", self._commit(upload, attempt, Analysis(gone))
             self._again(upload, attempt, f"fetch: {error}")
             return "retry", None
+        except (OSError, StoreError, IndexCorrupt) as error:
+            # The node's trouble (a full disk, a damaged index, a store that is away), not the upload's: not counted.
+            log.exception("upload %s: attempt %d could not be ended", upload.upload_id, attempt.number)
+            self.store.hand_back(attempt.attempt_id, type(error).__name__, retry_in_s=TROUBLE_S)
+            return "retry", None
         except Exception as error:
             log.exception("upload %s: attempt %d failed", upload.upload_id, attempt.number)
-            self._again(upload, attempt, f"{type(error).__name__}: {error}"[:500])
+            self._again(upload, attempt, f"failed: {type(error).__name__}")
             return "retry", None
         log.info("upload %s: %s in %s", upload.upload_id, document.outcome, document.timings_ms)
         return "committed", document
@@ -120,7 +130,31 @@ class Desk:
         with clock.stage("artifacts"):
             if analysis.artifacts:
                 artifact = self.artifacts.put(upload.upload_id, attempt.attempt_id, analysis.artifacts)
+        try:
+            document, registered = self._write(upload, attempt, analysis, uses, clock, artifact)
+        except BaseException:
+            if artifact is not None:
+                self.artifacts.delete(artifact)
+            raise
+        if registered:
+            try:
+                self.library.sync(self.store)
+            except Exception:
+                log.exception("the new sound is not in this machine's index yet; the next match takes it in")
+        return document
+
+    def _write(
+        self,
+        upload: TagUpload,
+        attempt: Started,
+        analysis: Analysis,
+        uses: list[SoundUse],
+        clock: Clock,
+        artifact: str | None,
+    ) -> tuple[TagDocument, bool]:
+        """The one transaction. Returns the document, and whether a new sound was registered."""
         registered = False
+        fingerprint = analysis.fingerprint
         with self.store.commit(attempt.attempt_id) as transaction:
             if fingerprint is not None and not uses and fingerprint.recognisable:
                 uses, registered = self._register(upload, analysis, transaction)
@@ -131,15 +165,15 @@ class Desk:
                 }
             )
             transaction.finish(document.to_json(), tag_rows(document), sound_use_rows(document), artifact)
-        if registered:
-            self.library.sync(self.store)
-        return document
+        return document, registered
 
     def _register(self, upload: TagUpload, analysis: Analysis, transaction: Commit) -> tuple[list[SoundUse], bool]:
         """Make the upload's sound a sound of its own - unless another node was just quicker with the same one."""
         assert analysis.fingerprint is not None
         transaction.lock_sounds()
-        if self.library.sync(transaction) and (uses := sound_uses(self.library.match(analysis.fingerprint))):
+        self.library.sync(transaction)
+        # Matched again in any case: another thread of this node may have taken the same sound in a moment ago.
+        if uses := sound_uses(self.library.match(analysis.fingerprint)):
             return uses, False
         title = original_title(upload.upload_id)
         sound_id = transaction.add_sound(
@@ -151,11 +185,26 @@ class Desk:
         )
         return [original_use(sound_id, title, analysis.fingerprint)], True
 
-    def _refuse(self, message: Mapping[str, Any], error: ValidationError) -> None:
-        """A message that is no upload: nothing can be tagged, but nobody shall wonder where it went."""
+    def _refuse(self, message: Any, error: ValidationError, queue: str) -> tuple[Handled, TagDocument | None]:
+        """A message that is no upload. It is kept for people; if it says which upload it means, that has its answer."""
         problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
         log.error("refused a message: %s", problems)
-        self.store.refuse(json.dumps(message, default=str)[:100_000], problems[:2000])
+        body = json.dumps(message, default=str)
+        self.store.refuse(body[:MAX_KEPT], problems[:2000])
+        claimed = message.get("upload_id") if isinstance(message, dict) else None
+        try:
+            upload = TagUpload.model_validate({"upload_id": claimed, "media": "refused:"})
+        except ValidationError:
+            return "refused", None
+        request_hash = hashlib.sha256(body.encode()).hexdigest()
+        admission = self.store.admit(
+            upload.upload_id, {}, request_hash, owner=self.owner, lease_s=self.lease_s, queue=queue
+        )
+        if not isinstance(admission, Started):
+            return "refused", None
+        reason = f"the message does not fit the contract: {problems[:500]}"
+        document = TagDocument(upload_id=upload.upload_id, outcome="unsupported", reason=reason)
+        return "refused", self._commit(upload, admission, Analysis(document))
 
 
 def tag_rows(document: TagDocument) -> list[TagRow]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -19,12 +21,14 @@ class LeaseKeeper:
     Args:
         renew: `renew(attempt_id) -> bool`; False: the lease is someone else's now.
         lease_s: length of a lease, s.
+        longest_s: an attempt that is held for longer hangs: it is not renewed any more, so that another may try.
     """
 
-    def __init__(self, renew: Callable[[int], bool], lease_s: float) -> None:
+    def __init__(self, renew: Callable[[int], bool], lease_s: float, longest_s: float = math.inf) -> None:
         self._renew = renew
         self._interval_s = lease_s / RENEWALS
-        self._held: set[int] = set()
+        self._longest_s = longest_s
+        self._held: dict[int, float] = {}
         self._guard = threading.Lock()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
@@ -37,12 +41,12 @@ class LeaseKeeper:
     def holding(self, attempt_id: int) -> Iterator[None]:
         """Keep this attempt's lease alive inside the block."""
         with self._guard:
-            self._held.add(attempt_id)
+            self._held[attempt_id] = time.monotonic()
         try:
             yield
         finally:
             with self._guard:
-                self._held.discard(attempt_id)
+                self._held.pop(attempt_id, None)
 
     def held(self) -> list[int]:
         """Attempts in work."""
@@ -55,9 +59,18 @@ class LeaseKeeper:
         if self._thread.is_alive():
             self._thread.join(timeout=self._interval_s)
 
+    def _to_renew(self) -> list[int]:
+        oldest = time.monotonic() - self._longest_s
+        with self._guard:
+            hung = sorted(attempt_id for attempt_id, since in self._held.items() if since < oldest)
+            fit = sorted(attempt_id for attempt_id, since in self._held.items() if since >= oldest)
+        if hung:
+            log.error("attempts %s hang: their leases are let go", hung)
+        return fit
+
     def _run(self) -> None:
         while not self._stopped.wait(self._interval_s):
-            for attempt_id in self.held():
+            for attempt_id in self._to_renew():
                 try:
                     if not self._renew(attempt_id) and attempt_id in self.held():
                         # The work goes on, but its commit will be refused: it is too late to stop a network's forward.

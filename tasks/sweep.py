@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from store.store import Store
+from store.store import Due, Store
 from tasks.contract import TagDocument
 
 log = logging.getLogger(__name__)
@@ -22,17 +22,26 @@ def sweep(store: Store, send: Send, max_attempts: int) -> int:
     """One round. Returns how many uploads were sent again."""
     sent = 0
     for due in store.claim_due(max_attempts):
-        if due.exhausted:
-            document = TagDocument(
-                upload_id=due.upload_id,
-                outcome="quarantined",
-                reason=f"{due.attempts} attempts ended without an answer; the last: {due.reason}",
-                attempts=due.attempts,
-            )
-            if store.quarantine(due.upload_id, due.request_hash, document.to_json()):
-                log.error("upload %s is quarantined: %s", due.upload_id, document.reason)
-            continue
-        log.warning("upload %s is sent again (attempts so far: %d; %s)", due.upload_id, due.attempts, due.reason)
-        send(due.request, due.queue, due.priority)
-        sent += 1
+        # One that cannot be sent now comes again later; the rest of the page shall not wait for it.
+        try:
+            sent += _settle(store, send, due)
+        except Exception:
+            log.exception("upload %s could not be sent again", due.upload_id)
     return sent
+
+
+def _settle(store: Store, send: Send, due: Due) -> bool:
+    """Send one upload again, or close it. True if it was sent."""
+    if due.exhausted:
+        document = TagDocument(
+            upload_id=due.upload_id,
+            outcome="quarantined",
+            reason=f"{due.attempts} attempts ended without an answer; the last: {due.reason}",
+            attempts=due.attempts,
+        )
+        if store.quarantine(due.upload_id, due.request_hash, document.to_json()):
+            log.error("upload %s is quarantined: %s", due.upload_id, document.reason)
+        return False
+    log.warning("upload %s is sent again (attempts so far: %d; %s)", due.upload_id, due.attempts, due.reason)
+    send(due.request, due.queue, due.priority)
+    return True

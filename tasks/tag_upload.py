@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from functools import partial
 from typing import Any
 
 from celery import Task, shared_task
+from celery.exceptions import Reject
 
+from store.store import StoreUnavailable
 from tasks.contract import QUEUE, SWEEP_TASK, TASK
 from tasks.enqueue import send
 from tasks.runtime import desk
 from tasks.sweep import sweep as sweep_once
 
+log = logging.getLogger(__name__)
+
+STORE_AWAY_S = 5.0
+"""Wait before a message goes back to the broker because the store is away, s."""
 FORMER_NAMES: tuple[str, ...] = ()
 """Names that `TASK` had. Renaming it means adding the old name here: messages under it are still in queues, and in
 other people's programs. `tests/tasks/test_tag_upload.py` holds every name that was ever published against this."""
 
 
-def tag_upload(self: Task, upload: dict[str, Any], **_: Any) -> None:
+def tag_upload(self: Task, upload: Any = None, **_: Any) -> None:
     """Tag one upload. `upload`: a `TagUpload` as a JSON object. Other keywords are a newer sender's: ignored."""
-    desk().handle(upload, queue=(self.request.delivery_info or {}).get("routing_key") or QUEUE)
+    queue = (self.request.delivery_info or {}).get("routing_key") or QUEUE
+    try:
+        desk().handle(upload, queue)
+    except StoreUnavailable as error:
+        # Without the store there is no ledger, so the broker keeps the message. The wait is the back-pressure.
+        log.warning("the store is away (%s): the message goes back to %s", error, queue)
+        time.sleep(STORE_AWAY_S)
+        raise Reject(str(error), requeue=True) from error
 
 
 for _name in (TASK, *FORMER_NAMES):

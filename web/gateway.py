@@ -5,12 +5,12 @@ from __future__ import annotations
 import hmac
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Header, HTTPException, Query
-from fastapi.responses import HTMLResponse
+from fastapi import Depends, FastAPI, Header, HTTPException, Query, Request
+from fastapi.responses import HTMLResponse, JSONResponse
 from kombu.exceptions import OperationalError
 
-from store.artifacts import ArtifactStore
-from store.store import Store
+from store.artifacts import ArtifactCorrupt, ArtifactStore
+from store.store import Store, StoreUnavailable
 from tasks.contract import TagDocument, TagUpload
 from tasks.enqueue import Sender
 from web.report import render
@@ -25,7 +25,13 @@ def create_gateway(store: Store, artifacts: ArtifactStore, sender: Sender, token
         if token is not None and not hmac.compare_digest(authorization.encode(), f"Bearer {token}".encode()):
             raise HTTPException(401, "a bearer token is needed", headers={"WWW-Authenticate": "Bearer"})
 
-    gateway = FastAPI(title="tagfarm", version="1", dependencies=[Depends(authorised)])
+    # The generated pages about the API would answer without the token.
+    pages: dict[str, Any] = {} if token is None else {"docs_url": None, "redoc_url": None, "openapi_url": None}
+    gateway = FastAPI(title="tagfarm", version="1", dependencies=[Depends(authorised)], **pages)
+
+    @gateway.exception_handler(StoreUnavailable)
+    def away(_: Request, error: StoreUnavailable) -> JSONResponse:
+        return JSONResponse({"detail": "the store is away; try again"}, status_code=503)
 
     @gateway.post("/v1/uploads", status_code=202)
     def enqueue(upload: TagUpload) -> dict[str, str]:
@@ -50,11 +56,15 @@ def create_gateway(store: Store, artifacts: ArtifactStore, sender: Sender, token
         kept = store.kept(upload_id)
         if kept is None:
             raise HTTPException(404, "no document")
-        return render(kept.document, artifacts.get(kept.artifact) if kept.artifact else None, kept.request)
+        try:
+            arrays = artifacts.get(kept.artifact) if kept.artifact else None
+        except ArtifactCorrupt:
+            arrays = None
+        return render(kept.document, arrays, kept.request)
 
     @gateway.get("/v1/feed")
     def feed(
-        after: Annotated[int, Query(ge=0)] = 0, limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100
+        after: Annotated[int, Query(ge=0, le=2**63 - 1)] = 0, limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100
     ) -> dict[str, Any]:
         """The change feed after a cursor; `cursor` is what to ask with next."""
         events = store.feed(after, limit)

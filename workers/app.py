@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from celery import Celery
@@ -9,6 +10,8 @@ from celery.signals import worker_init, worker_ready, worker_shutdown, worker_sh
 
 from workers.celery_config import BEAT_SCHEDULE, celery_config
 from workers.settings import settings
+
+log = logging.getLogger(__name__)
 
 app = Celery("tagfarm", include=["tasks.tag_upload"])
 app.config_from_object(celery_config(settings()))
@@ -20,7 +23,12 @@ def _open_node(sender: Any = None, **_: Any) -> None:
     """Build what every upload shares - store, decoders, networks - once, before the first message is taken."""
     from workers.node import open_node
 
-    open_node(settings(), app)
+    try:
+        open_node(settings(), app)
+    except Exception as error:
+        # Celery logs what a signal's receiver raises and goes on: the worker would eat the queue without a node.
+        log.critical("the node cannot be opened: %s; see: tagfarm doctor", error, exc_info=True)
+        raise SystemExit(1) from error
 
 
 @worker_ready.connect

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from media.fetch import FetchedMedia, FetchPolicy, fetch
+from media.fetch import FetchedMedia, fetch
+from media.fetch_policy import FetchPolicy
 from media.pool import DecoderPool
 from media.types import Limits
 from models.layout.tagger import LayoutTagger

@@ -5,10 +5,12 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from pydantic import ValidationError
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from workers.settings import Settings
 
@@ -62,16 +64,21 @@ def _broker(settings: Settings) -> list[Finding]:
 
 
 def _store(settings: Settings) -> list[Finding]:
-    from store.store import Store, StoreError
+    from store.store import SchemaOlder, Store, StoreError
 
-    url = make_url(settings.store_url)
+    try:
+        url = make_url(settings.store_url)
+    except ArgumentError:
+        return [Finding("store", "bad", "TAGFARM_STORE__URL cannot be read", "write postgresql://user@host/tagfarm")]
     shown = url.render_as_string(hide_password=True)
-    if url.get_backend_name() == "sqlite" and not settings.home.exists():
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
         return [Finding("store", "warning", f"{shown} is not there yet", "`tagfarm up` or a worker makes it")]
     try:
-        store = Store.open(settings.store_url)
+        store = Store.open(settings.store_url, migrate_schema=False)
         store.check()
         store.close()
+    except SchemaOlder as error:
+        return [Finding("store", "warning", str(error), "the next node or command that opens it migrates it")]
     except StoreError as error:
         return [Finding("store", "bad", str(error), "check TAGFARM_STORE__URL and that the database runs")]
     return [Finding("store", "good", shown)]

@@ -5,6 +5,7 @@ For trying things, for tests and for a single box; production runs the same node
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -59,12 +60,11 @@ class EmbeddedFarm:
     @property
     def environment(self) -> dict[str, str]:
         """The environment that nodes and commands of this farm run in."""
-        roots = "[" + ",".join(f'"{root}"' for root in self._roots) + "]"
         return {
             **os.environ,
             "TAGFARM_HOME": str(self.home),
             "TAGFARM_BROKER__URL": self.broker_url,
-            "TAGFARM_MEDIA__ROOTS": roots,
+            "TAGFARM_MEDIA__ROOTS": json.dumps(self._roots),
             **self._environment,
         }
 
@@ -132,7 +132,11 @@ class EmbeddedFarm:
             self._client = None
 
     def __enter__(self) -> EmbeddedFarm:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

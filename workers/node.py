@@ -30,6 +30,10 @@ log = logging.getLogger(__name__)
 
 SWEEP_S = 5.0
 PUSH_S = 0.2
+HELPER_CONNECTIONS = 6
+"""Connections to the store beside those of the uploads in flight: leases, sweeper, pusher, a sync in a commit."""
+LONGEST_JOBS = 4.0
+"""An attempt is no longer kept alive after so many of the longest job's time: it hangs, and another node shall try."""
 
 _node: Node | None = None
 
@@ -42,10 +46,12 @@ class Node:
         self._app = app
         settings.home.mkdir(parents=True, exist_ok=True)
         self.scratch = NodeScratch(settings.scratch)
-        self.store = Store.open(settings.store_url)
+        self.store = Store.open(settings.store_url, connections=settings.worker.concurrency + HELPER_CONNECTIONS)
         self.parts = build_parts(settings, self.scratch.path)
         self.leases = LeaseKeeper(
-            lambda attempt_id: self.store.heartbeat(attempt_id, settings.worker.lease_s), settings.worker.lease_s
+            lambda attempt_id: self.store.heartbeat(attempt_id, settings.worker.lease_s),
+            settings.worker.lease_s,
+            longest_s=LONGEST_JOBS * settings.job_deadline_s,
         )
         self.library = SoundLibrary(settings.index)
         self.library.sync(self.store)
@@ -80,13 +86,13 @@ class Node:
         """
 
         def give_up() -> None:
-            held = self.leases.held()
-            log.warning("the time to finish is over: %d uploads are handed back", len(held))
-            for attempt_id in held:
-                self.store.hand_back(attempt_id)
-            self.parts.decoder.close()
-            self.scratch.close()
-            os._exit(0)
+            try:
+                log.warning("the time to finish is over: %d uploads are handed back", len(self.leases.held()))
+                self._hand_back()
+                self.parts.decoder.close()
+                self.scratch.close()
+            finally:
+                os._exit(0)
 
         timer = threading.Timer(grace_s, give_up)
         timer.daemon = True
@@ -96,13 +102,19 @@ class Node:
         """Hand back what is still in work, stop the rounds, end the decoders."""
         self._stopping.set()
         self.leases.stop()
-        for attempt_id in self.leases.held():
-            self.store.hand_back(attempt_id)
+        self._hand_back()
         for thread in self._threads:
             thread.join(timeout=SWEEP_S)
         self.parts.close()
         self.store.close()
         self.scratch.close()
+
+    def _hand_back(self) -> None:
+        for attempt_id in self.leases.held():
+            try:
+                self.store.hand_back(attempt_id)
+            except Exception:
+                log.exception("attempt %d is not handed back; its lease will run out", attempt_id)
 
     def _every(self, seconds: float, name: str, round_: Callable[[], Any]) -> None:
         def run() -> None:

@@ -26,6 +26,8 @@ def up(
     """Run a whole farm here, in the foreground: a real Valkey, the store in a file, nodes. Ctrl-C stops it cleanly."""
     import signal
 
+    from filelock import FileLock, Timeout
+
     from scripts.local import open_store
     from workers.embedded import EmbeddedFarm
     from workers.settings import settings
@@ -38,7 +40,13 @@ def up(
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, stop)
+    for stopping in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(stopping, stop)
+    one = FileLock(home / "up.lock")
+    try:
+        one.acquire(timeout=0)
+    except Timeout:
+        fail(f"another `tagfarm up` runs in {home}; stop it, or set TAGFARM_HOME elsewhere")
     with log_path.open("ab") as log_file:
         farm = EmbeddedFarm(home, root or [Path.cwd()], nodes, log=log_file)
         try:
@@ -56,8 +64,12 @@ def up(
         except KeyboardInterrupt:
             err.print("stopping: what is in flight is finished first")
         finally:
+            # A second Ctrl-C, or a terminal that closes, must not leave the farm's processes behind.
+            for stopping in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(stopping, signal.SIG_IGN)
             farm.stop()
             store.close()
+            one.release()
     err.print("stopped")
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from scripts.commands.uploads import show_document
-from scripts.console import emit, err, fail, out
+from scripts.console import emit, err, fail, out, plain
 from scripts.local import open_artifacts, open_store
 
 POLL_S = 0.5
@@ -34,7 +34,9 @@ def show(
 
 
 def feed(
-    after: Annotated[int, typer.Option(help="Cursor of the last event that was read; 0: from the start.")] = 0,
+    after: Annotated[
+        int, typer.Option(min=0, max=2**63 - 1, help="Cursor of the last event that was read; 0: from the start.")
+    ] = 0,
     follow: Annotated[bool, typer.Option(help="Wait for more, until Ctrl-C.")] = False,
     limit: Annotated[int | None, typer.Option(help="At most so many events.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One event a line, with its document.")] = False,
@@ -79,13 +81,18 @@ def report(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: UPLOAD_ID.html here.")] = None,
 ) -> None:
     """Write one self-contained HTML page of an upload: key frames, lanes of tags, curves."""
+    from store.artifacts import ArtifactCorrupt
     from web.report import render
 
     store = open_store()
     kept = store.kept(upload_id)
     if kept is None:
         fail(f"upload {upload_id!r} has no document here; see: tagfarm show {upload_id}")
-    artifacts = open_artifacts().get(kept.artifact) if kept.artifact else None
+    try:
+        artifacts = open_artifacts().get(kept.artifact) if kept.artifact else None
+    except ArtifactCorrupt as error:
+        err.print(f"{plain(error)}; the page has no pictures and curves")
+        artifacts = None
     target = output or Path(f"{upload_id.replace(':', '-')}.html")
     target.write_text(render(kept.document, artifacts, kept.request), encoding="utf-8")
     err.print(f"wrote {target}")

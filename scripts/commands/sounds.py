@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from scripts.console import counter, emit, err, fail, out
+from scripts.console import counter, emit, err, fail, out, plain
 from scripts.local import open_store
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def add(
         f"{len(files) - len(refused) - known} added, {known} known already, {len(refused)} refused", highlight=False
     )
     for line in refused:
-        err.print(f"  [yellow]{line}[/]", highlight=False)
+        err.print(f"  [yellow]{plain(line)}[/]", highlight=False)
     store.close()
     if len(refused) == len(files):
         raise typer.Exit(1)
@@ -136,7 +136,7 @@ def list_(
                 }
             )
         else:
-            table.add_row(sound.sound_id, sound.kind, f"{sound.duration_s:.1f}", str(sound.uses), sound.title)
+            table.add_row(sound.sound_id, sound.kind, f"{sound.duration_s:.1f}", str(sound.uses), plain(sound.title))
     if not as_json:
         out.print(table)
 
@@ -161,7 +161,9 @@ def show(sound_id: str, as_json: AsJson = False) -> None:
             }
         )
         return
-    out.print(f"[bold]{sound.sound_id}[/]  {sound.kind}  {sound.duration_s:.1f} s  {sound.title}", highlight=False)
+    out.print(
+        f"[bold]{sound.sound_id}[/]  {sound.kind}  {sound.duration_s:.1f} s  {plain(sound.title)}", highlight=False
+    )
     for use in uses:
         out.print(
             f"  {use.upload_id:<32} {use.start_s:7.1f} - {use.end_s:.1f} s from {use.offset_s:.1f} s", highlight=False
@@ -184,14 +186,16 @@ def match(files: Annotated[list[Path], typer.Argument(help="Media files.")], as_
             if as_json:
                 emit({"file": str(file), "sounds": [use.model_dump(mode="json") for use in uses]})
                 continue
-            out.print(f"[bold]{file}[/]", highlight=False)
+            out.print(f"[bold]{plain(file)}[/]", highlight=False)
             if isinstance(fingerprint, str):
-                out.print(f"  {fingerprint}", highlight=False)
+                out.print(f"  {plain(fingerprint)}", highlight=False)
             elif not uses:
                 out.print("  no known sound")
             for use in uses:
                 where = f"{use.range[0]:.1f} - {use.range[1]:.1f} s from {use.offset_s:.1f} s"
-                out.print(f"  {use.sound_id}  {use.kind}  {use.title}  {where}  {use.score:.2f}", highlight=False)
+                out.print(
+                    f"  {use.sound_id}  {use.kind}  {plain(use.title)}  {where}  {use.score:.2f}", highlight=False
+                )
 
 
 @app.command()
@@ -204,7 +208,7 @@ def merge(sound_id: str, into: str) -> None:
         store.merge_sounds(sound_id, into)
     except UnknownSound as error:
         fail(f"{error}; see: tagfarm sounds list")
-    err.print(f"{sound_id} is now {into}")
+    err.print(f"{plain(sound_id)} is now {plain(into)}")
 
 
 @app.command()
@@ -212,7 +216,7 @@ def remove(sound_id: str) -> None:
     """Forget a sound: it is not recognised any more. Documents that name it stay as they are."""
     if not open_store().remove_sound(sound_id):
         fail(f"no sound {sound_id!r}; see: tagfarm sounds list")
-    err.print(f"removed {sound_id}")
+    err.print(f"removed {plain(sound_id)}")
 
 
 @app.command()
@@ -227,7 +231,7 @@ def trending(
         if as_json:
             emit({"sound_id": trend.sound_id, "title": trend.title, "uses": trend.uses, "before": trend.before})
         else:
-            table.add_row(trend.sound_id, trend.kind, str(trend.uses), str(trend.before), trend.title)
+            table.add_row(trend.sound_id, trend.kind, str(trend.uses), str(trend.before), plain(trend.title))
     if not as_json:
         out.print(table)
 

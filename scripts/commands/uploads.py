@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
-from scripts.console import counter, emit, err, fail, out
+from scripts.console import counter, emit, err, fail, out, plain
+
+if TYPE_CHECKING:
+    from store.store import Store
+    from tasks.contract import TagUpload
+    from tasks.sound_library import SoundLibrary
+    from workers.settings import Settings
 
 Files = Annotated[list[Path], typer.Argument(help="Media files: video, sound or pictures.")]
 Taggers = Annotated[list[str] | None, typer.Option("--tagger", help="Only these taggers; repeat for several.")]
@@ -31,7 +38,6 @@ def tag(
     """
     from tasks.contract import TagUpload
     from tasks.pipeline import analyse
-    from tasks.sound_library import SoundLibrary
     from tasks.sounds import sound_uses, with_sounds
     from workers.build import build_parts
     from workers.scratch import NodeScratch
@@ -43,18 +49,19 @@ def tag(
     if missing:
         fail(f"no such file: {', '.join(missing)}", code=2)
     scratch = NodeScratch(here.scratch)
-    with err.status("loading the networks"):
-        parts = build_parts(here, scratch.path)
-        library = SoundLibrary(here.index)
+    parts = None
     worst = 0
     try:
+        with err.status("loading the networks"):
+            parts = build_parts(here, scratch.path)
+            library = _library(here)
         with counter(transient=True) as bars:
             row = bars.add_task("tagging", total=len(files))
             for file in files:
                 bars.update(row, description=f"tagging {file.name}")
                 upload = _validated(
                     TagUpload,
-                    upload_id=upload_id_of(file),
+                    upload_id=upload_id_of(file, file.resolve().as_uri()),
                     media=file.resolve().as_uri(),
                     caption=caption,
                     hashtags=hashtag or [],
@@ -67,9 +74,26 @@ def tag(
                 bars.advance(row)
                 emit(document) if as_json else show_document(document, str(file))
     finally:
-        parts.close()
+        if parts is not None:
+            parts.close()
         scratch.close()
     raise typer.Exit(worst)
+
+
+def _library(here: Settings) -> SoundLibrary:
+    """This machine's catalogue, brought up to the store's if there is one."""
+    from sqlalchemy.engine import make_url
+
+    from store.store import Store
+    from tasks.sound_library import SoundLibrary
+
+    library = SoundLibrary(here.index)
+    url = make_url(here.store_url)
+    if url.get_backend_name() != "sqlite" or Path(url.database or "").exists():
+        store = Store.open(here.store_url)
+        library.sync(store)
+        store.close()
+    return library
 
 
 def enqueue(
@@ -88,24 +112,31 @@ def enqueue(
     as_json: Annotated[bool, typer.Option("--json", help="One object a line.")] = False,
 ) -> None:
     """Send uploads to the farm, with the message that an upload service sends."""
+    from kombu import Connection
     from kombu.exceptions import OperationalError
 
+    from scripts.local import open_store
     from tasks.contract import TagUpload
     from tasks.enqueue import Sender
     from workers.settings import settings
 
     if upload_id and len(media) > 1:
         fail("--upload-id goes with one upload", code=2)
-    sender = Sender(settings().broker.url)
+    try:
+        shown = Connection(settings().broker.url).as_uri()
+        sender = Sender(settings().broker.url)
+    except (KeyError, ValueError) as error:
+        fail(f"TAGFARM_BROKER__URL cannot be read ({error}); write e.g. redis://host:6379/0 or amqp://user@host//")
+    store = open_store(create=True) if wait else None
     sent: list[str] = []
     for item in media:
-        path = Path(item)
-        uri = path.resolve().as_uri() if path.exists() else item
-        if "://" not in uri:
-            fail(f"no such file, and not a URI: {item}", code=2)
+        uri, name = (item, Path(re.sub(r"[?#].*", "", item))) if "://" in item else (_file_uri(item), Path(item))
+        chosen = upload_id or upload_id_of(name, uri)
+        if chosen in sent:  # another file of the same name
+            chosen = upload_id_of(name, uri, distinct=True)
         upload = _validated(
             TagUpload,
-            upload_id=upload_id or upload_id_of(Path(re.sub(r"[?#].*", "", item))),
+            upload_id=chosen,
             media=uri,
             caption=caption,
             hashtags=hashtag or [],
@@ -115,23 +146,30 @@ def enqueue(
             priority=priority,
             taggers=tagger,
         )
+        queue = "backfill" if backfill else "uploads"
+        if store is not None and not _register(store, upload, queue):
+            sent.append(upload.upload_id)  # this very request is answered, or in work
+            continue
         try:
             message = sender.send(upload, "backfill" if backfill else "uploads")
         except OperationalError as error:
-            fail(f"the broker {settings().broker.url} cannot be reached ({error}); is the farm up? run: tagfarm up")
+            fail(f"the broker {shown} cannot be reached ({error}); is the farm up? run: tagfarm up")
         sent.append(upload.upload_id)
         if as_json and not wait:
             emit({"upload_id": upload.upload_id, "message": message})
         elif not as_json:
-            err.print(f"enqueued {upload.upload_id}")
-    if wait:
-        _wait(sent, timeout, as_json)
+            err.print(f"enqueued {upload.upload_id}", highlight=False)
+    if store is not None:
+        _wait(store, sent, timeout, as_json)
 
 
-def _wait(upload_ids: list[str], timeout: float, as_json: bool) -> None:
-    from scripts.local import open_store
+def _register(store: Store, upload: TagUpload, queue: str) -> bool:
+    """Note the request before its message, so that a wait is for its answer and not for an earlier one's."""
+    request = upload.model_dump(mode="json", exclude_defaults=True)
+    return store.register(upload.upload_id, request, upload.request_hash(), queue, upload.priority)
 
-    store = open_store()
+
+def _wait(store: Store, upload_ids: list[str], timeout: float, as_json: bool) -> None:
     waiting = dict.fromkeys(upload_ids)
     deadline = time.monotonic() + timeout
     with counter() as bars:
@@ -160,10 +198,19 @@ def _validated(model: Any, **fields: Any) -> Any:
         fail(problems, code=2)
 
 
-def upload_id_of(path: Path) -> str:
-    """A valid upload_id from a file's name."""
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-._")[:MAX_ID]
-    return plain or "upload"
+def _file_uri(item: str) -> str:
+    path = Path(item)
+    if not path.is_file():
+        fail(f"no such file, and not a URI: {item}", code=2)
+    return path.resolve().as_uri()
+
+
+def upload_id_of(path: Path, uri: str, distinct: bool = False) -> str:
+    """A valid upload_id from a file's name; with a part of the URI's hash where the name alone would not tell."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-._")[:MAX_ID]
+    if distinct or name != path.stem:
+        name = f"{name or 'upload'}-{hashlib.sha256(uri.encode()).hexdigest()[:8]}"
+    return name
 
 
 def show_document(document: dict[str, Any], title: str) -> None:
@@ -171,12 +218,12 @@ def show_document(document: dict[str, Any], title: str) -> None:
     colour = {"ok": "green", "degraded": "yellow"}.get(document["outcome"], "red")
     duration = document["media"].get("duration_s")
     length = f"  {duration:.1f} s" if duration else ""
-    out.print(f"[bold]{title}[/]  [{colour}]{document['outcome']}[/]{length}", highlight=False)
+    out.print(f"[bold]{plain(title)}[/]  [{colour}]{document['outcome']}[/]{length}", highlight=False)
     if document["reason"]:
-        out.print(f"  [{colour}]{document['reason']}[/]", highlight=False)
+        out.print(f"  [{colour}]{plain(document['reason'])}[/]", highlight=False)
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
     for name, value in summary(document):
-        table.add_row(f"[dim]{name}[/]", value)
+        table.add_row(f"[dim]{name}[/]", plain(value))
     out.print(table)
 
 

@@ -30,3 +30,16 @@ def test_a_stopped_node_finishes_or_hands_back(farm_factory, media: Path, tmp_pa
         assert farm.store.counts()["ok"] == 4
     finally:
         farm.close()
+
+
+def test_a_node_that_cannot_open_its_store_takes_no_message(farm_factory, media: Path, tmp_path: Path) -> None:
+    unreachable = {"TAGFARM_STORE__URL": "postgresql://127.0.0.1:1/nothing"}
+    farm = farm_factory(tmp_path / "farm", unreachable, nodes=0)
+    try:
+        farm.send("u1", media / "silent.mp4")
+        node = farm.embedded.start_node()
+        assert node.wait(90) != 0
+        assert "tagfarm doctor" in farm.log()
+        assert farm.embedded.queue_lengths()["uploads"] == 1
+    finally:
+        farm.close()

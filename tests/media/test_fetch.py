@@ -17,7 +17,8 @@ import pytest
 
 from media import fetch_http
 from media.addresses import is_public
-from media.fetch import FetchPolicy, FetchUnavailable, fetch
+from media.fetch import fetch
+from media.fetch_policy import FetchPolicy, FetchUnavailable
 from media.types import MediaError
 
 BODY = bytes(range(256)) * 5000

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from media.fetch import FetchUnavailable
+from media.fetch_policy import FetchUnavailable
 from scripts import clips
 from tasks.contract import TagUpload
 from tasks.pipeline import Parts, analyse

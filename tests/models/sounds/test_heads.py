@@ -20,7 +20,7 @@ from tasks.contract import Event, Music, Speech
 
 def yamnet(rows: int, **_: Any) -> Encoding:
     return Encoding(
-        "yamnet@1", np.arange(rows) * 0.48, 0.48, np.zeros((rows, 0), np.float32), np.zeros((rows, 521), np.float32)
+        "yamnet@2", np.arange(rows) * 0.48, 0.48, np.zeros((rows, 0), np.float32), np.zeros((rows, 521), np.float32)
     )
 
 
@@ -69,6 +69,33 @@ def test_events_have_ranges_with_hysteresis_strongest_first() -> None:
         {"event": "Dog", "score": 0.9, "ranges": [[2.64, 5.04]]},
         {"event": "Bark", "score": 0.6, "ranges": [[3.12, 3.6]]},
     ]
+
+
+def names(encoding: Encoding) -> list[str]:
+    return [event["event"] for event in EventsTagger().tag(evidence(14.9, yamnet=encoding))]
+
+
+def test_a_faint_event_is_told_where_little_else_is() -> None:
+    encoding = yamnet(30)
+    heard(encoding, "Owl", 10, 12, 0.15)
+    heard(encoding, "Owl", 12, 14, 0.08)
+    heard(encoding, "Hoot", 10, 12, 0.09)
+    assert EventsTagger().tag(evidence(14.9, yamnet=encoding)) == [
+        {"event": "Owl", "score": 0.15, "ranges": [[5.04, 6.96]]}
+    ]
+    heard(encoding, "Silence", 10, 12, 0.5)
+    assert names(encoding) == []
+
+
+def test_a_faint_event_is_not_told_beside_a_strong_one_nor_behind_five() -> None:
+    encoding = yamnet(30)
+    for name in ("Dog", "Cat", "Pig", "Moo"):
+        heard(encoding, name, 0, 5, 0.5)
+    heard(encoding, "Owl", 10, 12, 0.2)
+    heard(encoding, "Hoot", 10, 12, 0.18)
+    assert names(encoding)[4:] == ["Owl"]
+    heard(encoding, "Dog", 0, 5, 0.9)
+    assert names(encoding)[4:] == []
 
 
 def test_an_event_of_the_whole_sound_has_the_whole_sound_as_its_range() -> None:
