@@ -23,7 +23,7 @@ def example(name: str, accept: tuple[str, ...], **scores: float) -> tuple[Item, 
     return Item("s", "f", name, Path(name), accept, "dev"), evidence
 
 
-def test_right_among_the_first_five():
+def test_right_among_the_first_five() -> None:
     heard = listen(
         EventsTagger(),
         [

@@ -142,6 +142,18 @@ def test_enqueue_waits_for_the_document(farm, media: Path) -> None:
     assert json.loads(done.stdout)["upload_id"] == "waited"
 
 
+def test_an_upload_is_tagged_anew_when_asked(farm, media: Path) -> None:
+    farm.send("anew", media / "silent.mp4")
+    before, head = farm.document("anew"), farm.store.feed_head()
+    assert command(farm, "retag", "anew").returncode == 0
+    farm.wait(lambda: farm.log().count("upload anew: ok") == 2, "the second time")
+    farm.wait(lambda: farm.store.status("anew").state == "done", "its end")
+    after = farm.document("anew")
+    assert after["timings_ms"] != before["timings_ms"] or after == before
+    assert farm.store.feed_head() == head, "the same answer is no news"
+    assert command(farm, "retag", "nobody").returncode == 1
+
+
 def test_a_catalogue_song_is_named(farm, song: Path) -> None:
     songs = song.parent
     added = command(farm, "sounds", "add", str(songs), "--json")

@@ -20,13 +20,21 @@ from tasks.contract import Event, Music, Speech
 
 def yamnet(rows: int, **_: Any) -> Encoding:
     return Encoding(
-        "yamnet@2", np.arange(rows) * 0.48, 0.48, np.zeros((rows, 0), np.float32), np.zeros((rows, 521), np.float32)
+        "yamnet@2",
+        np.arange(rows, dtype=np.float64) * 0.48,
+        0.48,
+        np.zeros((rows, 0), np.float32),
+        np.zeros((rows, 521), np.float32),
     )
 
 
 def silero(rows: int) -> Encoding:
     return Encoding(
-        "silero-vad@1", np.arange(rows) * 0.032, 0.032, np.zeros((rows, 0), np.float32), np.zeros((rows, 1), np.float32)
+        "silero-vad@1",
+        np.arange(rows, dtype=np.float64) * 0.032,
+        0.032,
+        np.zeros((rows, 0), np.float32),
+        np.zeros((rows, 1), np.float32),
     )
 
 
