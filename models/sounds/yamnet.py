@@ -2,7 +2,8 @@
 
 Plakal and Ellis 2020, a MobileNet v1 (Howard et al. 2017, arXiv 1704.04861) on log-mel patches, trained on AudioSet
 (Gemmeke et al. 2017). The weights are those published for TensorFlow Lite, dequantised: the window and the mel matrix
-are the file's own.
+are the file's own. What is not theirs: each patch is brought to one level first. The network hears other things in a
+loud sound than in the same one when it is soft, and AudioSet's videos are softer than effects that fill the scale.
 """
 
 from __future__ import annotations
@@ -32,6 +33,13 @@ HALVING = (0, 3, 7, 11, 23)
 """The convolutions with stride 2; odd ones are depthwise."""
 BLOCK_FRAMES = 4096
 """Frames transformed at once: about 20 MB."""
+LEVEL = 1.6
+"""Root mean square of the mel magnitudes that the network gets to hear. Best of 0.1 to 3.2 on the dev half of
+`benchmarks/truth/effects.toml`; white noise of rms 0.034 has it."""
+LEVEL_FRAMES = 200
+"""Frames before and after a patch that count for its level: 2 s. A loud part does not hush what is far from it."""
+MAX_GAIN = 4.0
+"""12 dB, so that a noise floor stays one."""
 CPU_SLICE = 16
 """Patches at once on a CPU, so that a batch stays in the cache."""
 
@@ -76,26 +84,60 @@ class LogMel:
 
     def __call__(self, waveform: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """[samples] to [frames, 64], only whole frames."""
+        return self.log(self.magnitudes(waveform))
+
+    def log(self, magnitudes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """What the network reads of magnitudes."""
+        return np.log(magnitudes + self.offset)
+
+    def magnitudes(self, waveform: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """[samples] to mel magnitudes [frames, 64], linear in the sound's amplitude."""
         frames = np.lib.stride_tricks.sliding_window_view(waveform, FRAME)[::FRAME_HOP]
         blocks = [self._block(frames[at : at + BLOCK_FRAMES]) for at in range(0, len(frames), BLOCK_FRAMES)]
         return np.concatenate(blocks)
 
     def _block(self, frames: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        magnitude = np.abs(np.fft.rfft(frames * self.window, FFT)).astype(np.float32)
-        return np.log(magnitude @ self.mel + self.offset)
+        return np.abs(np.fft.rfft(frames * self.window, FFT)).astype(np.float32) @ self.mel
+
+
+def gains(magnitudes: npt.NDArray[np.float32], sounding: int, count: int) -> npt.NDArray[np.float32]:
+    """What each patch's magnitudes [frames, 64] are multiplied by: [count].
+
+    The level is that of the bands that the network hears, so that rumble below them does not count.
+
+    Args:
+        magnitudes: of the whole sound.
+        sounding: frames that hold some of it; behind them is only filling.
+        count: of patches.
+    """
+    power = np.concatenate(([0.0], np.cumsum(np.square(magnitudes[:sounding]).mean(axis=1), dtype=np.float64)))
+    starts = np.arange(count) * PATCH_HOP
+    first = np.clip(starts - LEVEL_FRAMES, 0, sounding - 1)
+    end = np.clip(starts + PATCH_FRAMES + LEVEL_FRAMES, 1, sounding)
+    # Differences of a running sum: never below 0 but for rounding.
+    level = np.sqrt(np.maximum(power[end] - power[first], 0.0) / (end - first))
+    return (LEVEL / np.maximum(level, LEVEL / MAX_GAIN)).astype(np.float32)
 
 
 def patches(waveform: npt.NDArray[np.float32], front_end: LogMel) -> list[Patch]:
-    """The patches of a sound, each [96, 64], every 0.48 s. The last is filled up with silence; no sound, no patch."""
+    """The patches of a sound, each [96, 64], every 0.48 s, each at one level (`gains`).
+
+    The last is filled up with silence; no sound, no patch.
+    """
     if len(waveform) == 0:
         return []
     # A broken decoder's NaN or infinity would spread over every class of its patch.
     sound = np.nan_to_num(np.asarray(waveform, dtype=np.float32), nan=0.0, posinf=1.0, neginf=-1.0)
     hop = PATCH_HOP * FRAME_HOP
     count = 1 + max(0, -(-(len(sound) - PATCH_SAMPLES) // hop))
+    sounding = -(-len(sound) // FRAME_HOP)
     sound = np.pad(sound, (0, (count - 1) * hop + PATCH_SAMPLES - len(sound)))
-    mels = front_end(sound)
-    return [mels[at * PATCH_HOP : at * PATCH_HOP + PATCH_FRAMES] for at in range(count)]
+    heard = front_end.magnitudes(sound)
+    gain = gains(heard, min(sounding, len(heard)), count)
+    return [
+        front_end.log(heard[at * PATCH_HOP : at * PATCH_HOP + PATCH_FRAMES] * gain[at]).astype(np.float32, copy=False)
+        for at in range(count)
+    ]
 
 
 class SoundEncoder:
@@ -105,7 +147,8 @@ class SoundEncoder:
     """
 
     name = "yamnet"
-    version = "yamnet@1"
+    version = "yamnet@2"
+    """2: patches at one level."""
 
     def __init__(
         self, weights_dir: Path, *, device: torch.device, max_batch: int = 64, max_wait_s: float = 0.01
