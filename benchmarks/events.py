@@ -16,6 +16,12 @@ from .report import table
 from .truths import Item, event_parents
 
 FIRST = 5
+TRUTH_NOTE = (
+    "The truth is not blind: it was revised after a look at the misses of both halves (the rule, what was added and"
+    " what was dropped stand at the head of `benchmarks/truth/effects.toml`). By the truth as it was before, events"
+    " yamnet@2 is right among the first five for 0.731 (dev), 0.768 (test) and 0.750 (all), which misses the bar.\n"
+)
+"""What a reader of the figures has to know: the head of the truth's file says the same."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +79,13 @@ def figures(heard: Sequence[Heard]) -> dict[str, Any]:
 
 
 def folders_table(heard: Sequence[Heard]) -> str:
-    """A Markdown row per source."""
+    """A Markdown row per source, under what has to be known of the truth."""
     rows = []
     for source in sorted({one.item.source for one in heard}):
         mine = figures([one for one in heard if one.item.source == source])
         rows.append((source, mine["effects"], mine["spoken"], mine["right_in_first_5"], mine["right_first"]))
-    return table(("source", "effects", "with an event", "right among the first five", "right as the first"), rows)
+    titles = ("source", "effects", "with an event", "right among the first five", "right as the first")
+    return f"{TRUTH_NOTE}\n{table(titles, rows)}"
 
 
 def missed_table(heard: Sequence[Heard]) -> str:
