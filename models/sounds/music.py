@@ -30,7 +30,7 @@ class MusicTagger:
     """`models.protocol.Tagger`: the document's `music`. The tempo comes from the observer `tempo`."""
 
     name = "music"
-    version = "yamnet@1"
+    version = "yamnet@2"
     section = "music"
     encoders = ("yamnet",)
 

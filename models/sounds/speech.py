@@ -35,7 +35,7 @@ class SpeechTagger:
     """`models.protocol.Tagger`: the document's `speech`."""
 
     name = "speech"
-    version = "silero-vad@1"
+    version = "silero-vad-yamnet@2"
     section = "speech"
     encoders = ("silero", "yamnet")
 
