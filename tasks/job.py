@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from media.fetch_policy import FetchUnavailable
 from models.soundid.segment import IndexCorrupt
 from store.artifacts import ArtifactStore
-from store.store import Commit, LeaseLost, SoundUseRow, Started, Store, StoreError, TagRow
+from store.store import Admission, Commit, LeaseLost, SoundUseRow, Started, Store, StoreError, TagRow
 from tasks.contract import QUEUE, SoundUse, TagDocument, TagUpload
 from tasks.leases import LeaseKeeper
 from tasks.pipeline import Analysis, Clock, Parts, analyse
@@ -66,22 +66,31 @@ class Desk:
         except ValidationError as error:
             return self._refuse(message, error, queue)
         request = upload.model_dump(mode="json", exclude_defaults=True)
-        admission = self.store.admit(
-            upload.upload_id,
-            request,
-            upload.request_hash(),
-            owner=self.owner,
-            lease_s=self.lease_s,
-            queue=queue,
-            priority=upload.priority,
-            max_attempts=self.max_attempts,
-        )
+        admission = self._admit(upload, request, upload.request_hash(), queue)
         if not isinstance(admission, Started):
             name = type(admission).__name__.lower()
             log.info("upload %s: %s, nothing to do", upload.upload_id, name)
             return ("busy" if name == "busy" else "known"), None
-        with self.leases.holding(admission.attempt_id):
+        try:
             return self._attempt(upload, admission)
+        finally:
+            self.leases.let_go(admission.attempt_id)
+
+    def _admit(self, upload: TagUpload, request: dict[str, Any], request_hash: str, queue: str) -> Admission:
+        with self.leases.taking():
+            admission = self.store.admit(
+                upload.upload_id,
+                request,
+                request_hash,
+                owner=self.owner,
+                lease_s=self.lease_s,
+                queue=queue,
+                priority=upload.priority,
+                max_attempts=self.max_attempts,
+            )
+            if isinstance(admission, Started):
+                self.leases.hold(admission.attempt_id)
+        return admission
 
     def _attempt(self, upload: TagUpload, attempt: Started) -> tuple[Handled, TagDocument | None]:
         try:
@@ -197,14 +206,15 @@ class Desk:
         except ValidationError:
             return "refused", None
         request_hash = hashlib.sha256(body.encode()).hexdigest()
-        admission = self.store.admit(
-            upload.upload_id, {}, request_hash, owner=self.owner, lease_s=self.lease_s, queue=queue
-        )
+        admission = self._admit(upload, {}, request_hash, queue)
         if not isinstance(admission, Started):
             return "refused", None
         reason = f"the message does not fit the contract: {problems[:500]}"
         document = TagDocument(upload_id=upload.upload_id, outcome="unsupported", reason=reason)
-        return "refused", self._commit(upload, admission, Analysis(document))
+        try:
+            return "refused", self._commit(upload, admission, Analysis(document))
+        finally:
+            self.leases.let_go(admission.attempt_id)
 
 
 def tag_rows(document: TagDocument) -> list[TagRow]:

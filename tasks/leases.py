@@ -15,6 +15,10 @@ RENEWALS = 3
 """Renewals in one lease: two may fail before it is lost."""
 
 
+class NodeStopping(Exception):
+    """The node stops: the message is for another."""
+
+
 class LeaseKeeper:
     """Renews every held attempt from one thread.
 
@@ -30,6 +34,8 @@ class LeaseKeeper:
         self._longest_s = longest_s
         self._held: dict[int, float] = {}
         self._guard = threading.Lock()
+        self._taking = threading.Lock()
+        self._closed = False
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
 
@@ -38,15 +44,31 @@ class LeaseKeeper:
         self._thread.start()
 
     @contextmanager
-    def holding(self, attempt_id: int) -> Iterator[None]:
-        """Keep this attempt's lease alive inside the block."""
+    def taking(self) -> Iterator[None]:
+        """Take an attempt from the ledger and `hold` it inside the block: `close` sees both or neither.
+
+        Raises:
+            NodeStopping: nothing is taken any more.
+        """
+        with self._taking:
+            if self._closed:
+                raise NodeStopping
+            yield
+
+    def hold(self, attempt_id: int) -> None:
+        """Keep this attempt's lease alive until it is let go."""
         with self._guard:
             self._held[attempt_id] = time.monotonic()
-        try:
-            yield
-        finally:
-            with self._guard:
-                self._held.pop(attempt_id, None)
+
+    def let_go(self, attempt_id: int) -> None:
+        """The attempt has ended."""
+        with self._guard:
+            self._held.pop(attempt_id, None)
+
+    def close(self) -> None:
+        """Take nothing any more; after this `held` can only shrink."""
+        with self._taking:
+            self._closed = True
 
     def held(self) -> list[int]:
         """Attempts in work."""

@@ -13,6 +13,7 @@ from celery.exceptions import Reject
 from store.store import StoreUnavailable
 from tasks.contract import QUEUE, SWEEP_TASK, TASK
 from tasks.enqueue import send
+from tasks.leases import NodeStopping
 from tasks.runtime import desk
 from tasks.sweep import sweep as sweep_once
 
@@ -30,6 +31,8 @@ def tag_upload(self: Task, upload: Any = None, **_: Any) -> None:
     queue = (self.request.delivery_info or {}).get("routing_key") or QUEUE
     try:
         desk().handle(upload, queue)
+    except NodeStopping as error:
+        raise Reject("the node stops", requeue=True) from error
     except StoreUnavailable as error:
         # Without the store there is no ledger, so the broker keeps the message. The wait is the back-pressure.
         log.warning("the store is away (%s): the message goes back to %s", error, queue)

@@ -110,6 +110,7 @@ class Node:
         self.scratch.close()
 
     def _hand_back(self) -> None:
+        self.leases.close()
         for attempt_id in self.leases.held():
             try:
                 self.store.hand_back(attempt_id)
