@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
+
+# Before NumPy is loaded: its BLAS makes a pool of threads that many uploads' threads would fight over (seen to spin
+# for ever). The parallelism is between uploads.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import typer
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import Any
+
+# See scripts/cli.py: before NumPy is loaded.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from celery import Celery
 from celery.signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down

@@ -62,6 +62,7 @@ class EmbeddedFarm:
         """The environment that nodes and commands of this farm run in."""
         return {
             **os.environ,
+            "OPENBLAS_NUM_THREADS": "1",
             "TAGFARM_HOME": str(self.home),
             "TAGFARM_BROKER__URL": self.broker_url,
             "TAGFARM_MEDIA__ROOTS": json.dumps(self._roots),
