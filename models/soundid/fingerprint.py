@@ -1,11 +1,9 @@
-"""A sound's fingerprint: its peaks, what they hash to, and whether there is enough to recognise.
+"""A sound's fingerprint: its peaks, the signs of its whitened waveform, and whether there is enough to recognise.
 
-The peaks are what is kept: hashes are made from them when they are needed, so that a catalogue can be hashed anew, or
-a query under another speed, without the sound. A hash is a *pair* of peaks (Wang 2003): band of the first, interval
-to the second, time between them. Triples (Panako, Olaf) survive a change of speed, but need a third peak to live
-through the noise.
+These are what is kept: hashes are made from the peaks when they are needed, so that a catalogue can be hashed anew, or
+a query under another speed, without the sound. Peaks propose which sound it may be, the signs tell whether it is.
 
-Format history: 1 - first version.
+Format history: 1 - peaks. 2 - and the signs of the whitened waveform.
 """
 
 from __future__ import annotations
@@ -13,8 +11,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
-from typing import Any, ClassVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -30,30 +28,21 @@ from models.soundid.features import (
     REFERENCE_RANK,
     ZONES,
     Peaks,
+    bounded,
     extract,
 )
+from models.soundid.whitening import SIGN_RATE, Signs, signs
 
-FORMAT = 1
+if TYPE_CHECKING:
+    from models.soundid.pairs import Pairs
+
+FORMAT = 2
 MAX_FRAMES = 4 * 3600 * 100
 """Four hours: no more of a sound is looked at, and a fingerprint that claims more is refused."""
 
-HASH_BITS = 24
-"""Width of a hash; 21 bits of it are used: 8 band, 7 interval, 6 time."""
-MIN_GAP, MAX_GAP = 4, 100
-"""Frames between the peaks of a pair: 40 ms to 1 s."""
-MAX_INTERVAL = 36
-"""Bands between the peaks of a pair: an octave up or down."""
-FAN_OUT = 5
-"""Pairs that a peak begins in a catalogue. A query makes every pair, so it has these among them."""
-BAND_CELL = 1.5
-"""Width of a hash's cells of the first peak's band, bands: half a semitone."""
-INTERVAL_CELL = 0.75
-"""Width of its cells of the interval, bands: a quarter of a semitone."""
-EDGE = 0.3
-"""How close to a cell's edge, in cells, a query also takes the neighbour."""
-LINEAR_GAP = 20
-"""Below this the time cells are one frame wide, above it `GAP_RATIO`."""
-GAP_RATIO = 1.05
+ARRAYS = ("times", "bins", "ranks", "signs")
+SIGNS_SLACK = 32
+"""Signs by which the kept waveform's length may differ from the duration: whole bytes, and rounding."""
 
 MIN_ACTIVE_S = 3.0
 """Active sound that it takes to become a sound of its own, s."""
@@ -65,27 +54,13 @@ class FingerprintError(ValueError):
     """The bytes or the mapping are no fingerprint that this version can read. Make it again from the sound."""
 
 
-@dataclass(frozen=True)
-class Pairs:
-    """Hashed pairs of peaks.
-
-    Attributes:
-        hashes: uint32 [n], below 2**`HASH_BITS`.
-        times: uint32 [n], frame of the pair's first peak.
-        anchors: int64 [n], index of that peak in the fingerprint's peaks.
-    """
-
-    hashes: npt.NDArray[np.uint32]
-    times: npt.NDArray[np.uint32]
-    anchors: npt.NDArray[np.int64]
-
-
 @dataclass(frozen=True, eq=False)
 class Fingerprint:
     """The fingerprint of one waveform.
 
     Attributes:
         peaks: see `features.Peaks`; ascending in time.
+        signs: see `whitening.signs`; of the whole waveform.
         frames: length, frames of `hop_s`.
         duration_s: length of the waveform, s.
         sounding_s: time above silence, s.
@@ -93,6 +68,7 @@ class Fingerprint:
     """
 
     peaks: Peaks
+    signs: Signs
     frames: int
     duration_s: float
     sounding_s: float
@@ -104,8 +80,9 @@ class Fingerprint:
     def of(cls, waveform: npt.NDArray[np.float32]) -> Fingerprint:
         """Fingerprint a mono waveform at 16 kHz; of a longer one the first four hours."""
         waveform = waveform[: MAX_FRAMES * HOP]
+        waveform = bounded(waveform)
         found = extract(waveform)
-        return cls(found.peaks, found.frames, len(waveform) / RATE, found.sounding_s, found.active_s)
+        return cls(found.peaks, signs(waveform), found.frames, len(waveform) / RATE, found.sounding_s, found.active_s)
 
     @cached_property
     def reference(self) -> Peaks:
@@ -113,18 +90,20 @@ class Fingerprint:
         return self.peaks.where(self.peaks.ranks < REFERENCE_RANK)
 
     @cached_property
-    def _reference_pairs(self) -> Pairs:
-        return pairs(self.reference, fan_out=FAN_OUT)
+    def _catalogue_pairs(self) -> Pairs:
+        from models.soundid.pairs import catalogue_pairs  # compiles: not in the decoder's process
+
+        return catalogue_pairs(self.reference)
 
     @property
     def hashes(self) -> npt.NDArray[np.uint32]:
-        """uint32 [n], the catalogue's hashes, about 150 a second."""
-        return self._reference_pairs.hashes
+        """uint32 [n], the catalogue's hashes, about 110 a second."""
+        return self._catalogue_pairs.hashes
 
     @property
     def times(self) -> npt.NDArray[np.uint32]:
         """uint32 [n], the frame of each of `hashes`."""
-        return self._reference_pairs.times
+        return self.reference.times[self._catalogue_pairs.anchors]
 
     @property
     def unrecognisable(self) -> str | None:
@@ -153,6 +132,7 @@ class Fingerprint:
             "times": self.peaks.times,
             "bins": self.peaks.bins,
             "ranks": self.peaks.ranks,
+            "signs": self.signs,
         }
 
     @classmethod
@@ -167,19 +147,21 @@ class Fingerprint:
         try:
             version, frames = int(observed["format"]), int(observed["frames"])
             duration, sounding, active = (float(observed[key]) for key in ("duration_s", "sounding_s", "active_s"))
-            columns = [np.asarray(observed[key]) for key in ("times", "bins", "ranks")]
+            columns = [np.asarray(observed[key]) for key in ARRAYS]
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise FingerprintError(f"not a fingerprint: {type(error).__name__}") from error
         if version != FORMAT:
             raise FingerprintError(f"format {version}; this version reads {FORMAT}")
-        if [column.dtype for column in columns] != [np.uint32, np.uint16, np.uint8]:
+        if [column.dtype for column in columns] != [np.uint32, np.uint16, np.uint8, np.uint8]:
             raise FingerprintError("columns of other types than the format's")
-        times, bins, ranks = columns
-        if times.ndim != 1 or times.shape != bins.shape or times.shape != ranks.shape:
+        times, bins, ranks, kept_signs = columns
+        if times.ndim != 1 or kept_signs.ndim != 1 or times.shape != bins.shape or times.shape != ranks.shape:
             raise FingerprintError("columns of unequal length")
         spans = np.asarray([duration, sounding, active])
         if not 0 <= frames <= MAX_FRAMES or not np.isfinite(spans).all() or (spans < 0).any():
             raise FingerprintError("impossible duration")
+        if abs(8 * len(kept_signs) - duration * SIGN_RATE) > SIGNS_SLACK:
+            raise FingerprintError("a waveform of another length")
         if len(times) and (
             times[-1] >= frames
             or (times[1:] < times[:-1]).any()
@@ -190,14 +172,14 @@ class Fingerprint:
         dense = ZONES * QUERY_RANK
         if (times[dense:] - times[:-dense] <= RANK_FRAMES).any():
             raise FingerprintError("more peaks than the quota leaves")
-        return cls(Peaks(times, bins, ranks), frames, duration, sounding, active)
+        return cls(Peaks(times, bins, ranks), kept_signs, frames, duration, sounding, active)
 
     def to_bytes(self) -> bytes:
-        """The fingerprint as safetensors, about 500 bytes a second."""
+        """The fingerprint as safetensors, about 1,150 bytes a second."""
         from safetensors.numpy import save
 
         body = self.observation()
-        arrays = {key: np.ascontiguousarray(body.pop(key)) for key in ("times", "bins", "ranks")}
+        arrays = {key: np.ascontiguousarray(body.pop(key)) for key in ARRAYS}
         # One entry: the library writes several in any order, and the same sound is to have the same bytes.
         return bytes(save(arrays, metadata={"fingerprint": json.dumps(body, sort_keys=True)}))
 
@@ -220,77 +202,6 @@ class Fingerprint:
         if not isinstance(body, dict):
             raise FingerprintError("not a fingerprint: no description")
         return cls.from_observation({**body, **arrays})
-
-
-@cache
-def _gap_cells() -> npt.NDArray[np.uint32]:
-    """[MAX_GAP + 2] the time cell of each gap in frames."""
-    gaps = np.maximum(np.arange(MAX_GAP + 2), 1)
-    wide = LINEAR_GAP + np.floor(np.log(gaps / LINEAR_GAP) / np.log(GAP_RATIO))
-    return np.where(gaps < LINEAR_GAP, gaps, wide).astype(np.uint32)
-
-
-def _candidate_pairs(peaks: Peaks) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """First and second peak of every pair within the gaps and the interval; for each first, seconds by time."""
-    times = peaks.times.astype(np.int64)
-    low = np.searchsorted(times, times + MIN_GAP, side="left")
-    high = np.searchsorted(times, times + MAX_GAP, side="right")
-    count = high - low
-    first = np.repeat(np.arange(len(times)), count)
-    begin = np.cumsum(count) - count
-    second = np.arange(count.sum()) - np.repeat(begin - low, count)
-    bins = peaks.bins.astype(np.int32)
-    near = np.abs(bins[second] - bins[first]) <= MAX_INTERVAL * BIN_STEPS
-    return first[near], second[near]
-
-
-def _cells(
-    value: npt.NDArray[np.float64], edge: float
-) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_] | None]]:
-    """The cell of each value, and where it lies within `edge` of another, that one too."""
-    cell = np.floor(value).astype(np.int64)
-    if edge <= 0.0:
-        return [(cell, None)]
-    within = value - cell
-    other = np.where(within < 0.5, cell - 1, cell + 1)
-    return [(cell, None), (other, np.minimum(within, 1.0 - within) < edge)]
-
-
-def pairs(peaks: Peaks, fan_out: int | None = None, edge: float = 0.0) -> Pairs:
-    """Hash the pairs of peaks.
-
-    Args:
-        peaks: ascending in time.
-        fan_out: at most so many pairs begin at a peak, the nearest in time; None: all there are.
-        edge: how near a cell's edge, in cells, the neighbouring hash is given too; 0: never.
-    """
-    first, second = _candidate_pairs(peaks)
-    if fan_out is not None and len(first):
-        begins = np.searchsorted(first, first, side="left")
-        keep = np.arange(len(first)) - begins < fan_out
-        first, second = first[keep], second[keep]
-    band = peaks.bins[first] / (BIN_STEPS * BAND_CELL)
-    interval = (peaks.bins[second].astype(np.int32) - peaks.bins[first]) / (BIN_STEPS * INTERVAL_CELL) + 0.5
-    interval += MAX_INTERVAL / INTERVAL_CELL + 1
-    gap = (peaks.times[second] - peaks.times[first]).astype(np.int64)
-    table = _gap_cells()
-    gaps: list[tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None]] = [(table[gap], None)]
-    if edge > 0.0:
-        # The frames of the same moment in two recordings differ by one at most.
-        gaps += [(table[gap + by], table[gap + by] != table[gap]) for by in (-1, 1)]
-    hashes, anchors = [], []
-    for band_cell, band_near in _cells(band, edge):
-        for interval_cell, interval_near in _cells(interval, edge):
-            for gap_cell, gap_near in gaps:
-                code = (np.maximum(band_cell, 0) << 13) | (interval_cell << 6) | (gap_cell.astype(np.int64) & 63)
-                keep = np.ones(len(code), dtype=np.bool_)
-                for near in (band_near, interval_near, gap_near):
-                    if near is not None:
-                        keep &= near
-                hashes.append(code[keep])
-                anchors.append(first[keep])
-    anchor = np.concatenate(anchors).astype(np.int64)
-    return Pairs(np.concatenate(hashes).astype(np.uint32), peaks.times[anchor], anchor)
 
 
 class FingerprintObserver:

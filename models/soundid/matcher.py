@@ -1,11 +1,10 @@
-"""Which known sounds an upload uses, where, and from where in them.
+"""Which known sounds an upload uses: where, from where in them, how fast and how high.
 
-Pairs of peaks vote for alignments of a sound with the upload (Wang 2003); the best few are then *verified* peak by
-peak: how many of the sound's strongest peaks are in the upload where the alignment says. What that is worth is a
-log-likelihood ratio against chance, and chance is measured on the very same two sounds at other alignments, so that
-a shared key, a dense texture or a busy upload raise the bar for themselves. The best-scoring stretch is the range, as
-in local sequence alignment (Karlin and Altschul, PNAS 1990), whose theory also says what the search itself costs:
-the logarithm of the alignments that were possible.
+In each block of the upload pairs of peaks *propose* alignments of known sounds (`proposals`), first as the sounds are,
+then, if nothing is found so, under a bank of speeds, tempi and pitches. What is proposed is *refined* (`refinement`) and
+judged twice. The same recording, at whatever plain speed, agrees in *phase* (`coherence`): nothing else does, and
+neither a voice over it nor noise of its own loudness hides it. Where tempo or pitch were changed alone, phases are gone;
+there the *peaks* must agree (`verify`), far more than they do between pieces that resemble each other.
 
 Several sounds are found one after another, each in what the ones before leave unexplained.
 """
@@ -13,40 +12,65 @@ Several sounds are found one after another, each in what the ones before leave u
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
-from models.soundid.features import HOP, HOP_S, WINDOW, Peaks
-from models.soundid.fingerprint import EDGE, Fingerprint, pairs
-from models.soundid.verify import MIN_MATCHED, Grid, Use, extend, stands_out, verify
-from models.soundid.view import IndexView, Postings, SoundIndex
+from models.soundid.features import HOP_S
+from models.soundid.coherence import SAMPLES_PER_FRAME, Waveform
+from models.soundid.fingerprint import Fingerprint
+from models.soundid.proposals import AS_IT_IS, STEPS_PER_SEMITONE, Alignment, Playing, bank, propose
+from models.soundid.refinement import refine
+from models.soundid.verify import Grid, explain, extend, verify
+from models.soundid.view import IndexView, SoundIndex
 
-BLOCK_FRAMES = 1200
-"""The upload is searched in blocks of 12 s ..."""
-STEP_FRAMES = 800
-"""... every 8 s: any 4 s lie within one."""
-CELL_FRAMES = 2
-"""Width of the cells that votes are counted in, frames; a pair of neighbours is counted as one."""
-VOTED = 400
-"""Alignments whose votes are counted exactly, ..."""
-VERIFIED = 24
-"""... and of them those that are verified, in each block and round."""
+BLOCK_FRAMES = 800
+"""The upload is searched in blocks of 8 s ..."""
+STEP_FRAMES = 500
+"""... every 5 s: any 3 s lie within one."""
+BANK_RANK = 10
+"""Peaks that vote under other playings: those that fewer than so many neighbours exceed."""
+POSTINGS, BANK_POSTINGS = 600_000, 150_000
+"""Postings that are read at most: of the sounds as they are, and of each other playing."""
+MIN_GAIN = 12.0
+"""What votes must be worth for an alignment to be looked at, nats."""
+JUDGED = 32
+"""Alignments of a block and round that are judged, the best first."""
+AMONG = 0.35
+"""Once one is believed, those whose votes are worth so much of its own are still looked at: where a sound repeats itself
+its repetitions differ little."""
+SAME_FRAMES = 25
+"""Proposals of one sound that are so near in the middle of the block are one."""
 MAX_ROUNDS = 6
 """Sounds searched one after another in a block."""
 MAX_MATCHES = 40
 """Uses that one upload can have."""
+MIN_PEAKS = 10
+MIN_USE_FRAMES = 100
+COVERED = 0.7
+"""Share of a block that is explained by uses above which other playings are not tried."""
+
+COHERENT = 24.0
+"""Evidence of the phases, nats, from which on a use is believed: the operating point."""
+COHERENT_SCALE = 4.0
+"""Nats above it in which the odds of the score grow by e."""
+SURE = 4.0
+"""Logarithm of the odds from which on no other playing is asked: held tones stay coherent for a while at any tempo."""
+AGREES = 60.0
+"""Log-likelihood ratio of the peaks alone, nats, from which on a change of tempo or pitch is believed: the other
+operating point."""
+AGREES_SCALE = 10.0
+AGREES_SHARE = 0.3
+"""And so much of the sound's peaks must be there."""
 
 MAX_OVERLAP = 0.5
 """Share of a use that may lie in another use of the same sound: loops align with themselves in many ways."""
-THRESHOLD = 3.0
-"""Log-likelihood ratio above what the search costs, nats, from which on a use is believed: the operating point."""
-SCORE_SCALE = 4.0
-"""Nats above `THRESHOLD` in which the odds of the score grow by e."""
 SNAP_S = 0.3
 """A range that ends so close to an end of the upload or of the sound reaches it."""
+EXACT_TEMPO = 0.002
+EXACT_STEPS = 1.0
+"""Nearer to the catalogue's tempo and pitch than this, a sound is said to be played as it is."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +79,11 @@ class SoundMatch:
 
     Attributes:
         sound_id, kind, title: as in the catalogue.
-        score: 0.5 at the operating point to 1; odds, from the log-likelihood ratio.
+        score: 0.5 at the operating point to 1.
         range: start and end in the upload, s.
         offset_s: where in the sound the range starts, s.
-        speed: 1.0 is as in the catalogue.
-        pitch_semitones: 0.0 is as in the catalogue.
+        speed: tempo against the catalogue's; 1.0 is as it is there.
+        pitch_semitones: pitch against the catalogue's; 0.0 is as it is there.
     """
 
     sound_id: str
@@ -72,6 +96,23 @@ class SoundMatch:
     pitch_semitones: float = 0.0
 
 
+@dataclass(frozen=True)
+class _Use:
+    """An alignment that is believed, and where: times of the upload, frames."""
+
+    alignment: Alignment
+    odds: float
+    """Natural logarithm of the odds that it is true."""
+    begin: float
+    end: float
+
+    def repeats(self, other: _Use) -> bool:
+        """Whether it says what the other says already."""
+        both = min(self.end, other.end) - max(self.begin, other.begin)
+        shorter = min(self.end - self.begin, other.end - other.begin)
+        return self.alignment.sound == other.alignment.sound and both > MAX_OVERLAP * shorter
+
+
 class Matcher:
     """Finds known sounds. Safe to call from many threads, if its index is."""
 
@@ -81,134 +122,160 @@ class Matcher:
     def match(self, fingerprint: Fingerprint) -> list[SoundMatch]:
         """The uses of known sounds in an upload, by where they start. Empty: none that can be told from chance."""
         view = self._index.view()
-        peaks = fingerprint.peaks
-        if view.frames == 0 or len(peaks) < MIN_MATCHED:
+        if view.frames == 0 or len(fingerprint.peaks) < MIN_PEAKS:
             return []
-        grid = Grid(peaks, fingerprint.frames)
-        # What was searched: every alignment of every sound, in each of which a stretch may begin anywhere.
-        cost = math.log(max(2.0, (view.frames + fingerprint.frames) / CELL_FRAMES))
-        uses: list[Use] = []
-        kin: list[Use] = []
+        search = _Search(view, fingerprint)
         for start in range(0, max(1, fingerprint.frames - (BLOCK_FRAMES - STEP_FRAMES)), STEP_FRAMES):
-            if len(uses) >= MAX_MATCHES:
+            if len(search.uses) >= MAX_MATCHES:
                 break
-            _search_block(view, peaks, grid, start, cost, uses, kin)
-        uses.sort(key=lambda use: (use.start, -use.gain))
-        return [_described(view, fingerprint, use, cost) for use in uses]
+            search.block(start, start + BLOCK_FRAMES)
+        return [search.described(use) for use in sorted(search.uses, key=lambda use: (use.begin, -use.odds))]
 
 
-def _search_block(
-    view: IndexView, peaks: Peaks, grid: Grid, start: int, cost: float, uses: list[Use], kin: list[Use]
-) -> None:
-    """Find the uses that show in one block, best first, and add them to `uses`; what only resembles, to `kin`."""
-    low, high = np.searchsorted(peaks.times, [start, start + BLOCK_FRAMES])
-    open_ = np.flatnonzero(~grid.explained[low:high]) + low
-    if len(open_) < MIN_MATCHED:
-        return
-    hashed = pairs(peaks.where(open_), edge=EDGE)
-    hits = view.lookup(hashed.hashes)
-    anchors = open_[hashed.anchors[hits.rows]]
-    refused: set[tuple[int, int]] = set()
-    candidates: list[Use] | None = None
-    for _ in range(MAX_ROUNDS):
-        if candidates is None:
-            live = ~grid.explained[anchors]
-            votes = Postings(hits.rows[live], hits.sounds[live], hits.times[live])
-            voted = _vote(view, votes, anchors[live], peaks.times, grid.frames)
-            verified = (verify(view, grid, sound, delta, start, start + BLOCK_FRAMES) for sound, delta in voted)
-            candidates = [use for use in verified if use is not None and use.gain > cost + THRESHOLD]
-        open_uses = (use for use in candidates if (use.sound, use.delta) not in refused)
-        best = max(open_uses, key=lambda use: use.gain, default=None)
-        if best is None:
-            return
-        refused.add((best.sound, best.delta))
-        whole = extend(view, grid, best)
-        rivals = [delta for sound, delta in voted if sound == best.sound]
-        # What resembles does so at many alignments: once it is known, the weaker ones are not asked.
-        if not _is_new(whole, kin):
-            continue
-        if not stands_out(view, grid, whole, rivals):
-            kin.append(whole)
-            continue
-        if _is_new(whole, uses):
-            uses.append(whole)
-            if len(uses) >= MAX_MATCHES:
+class _Search:
+    """The search of one upload."""
+
+    def __init__(self, view: IndexView, fingerprint: Fingerprint) -> None:
+        self._view, self._fingerprint = view, fingerprint
+        self._peaks = fingerprint.peaks
+        self._grid = Grid(fingerprint.peaks, fingerprint.frames)
+        self._waveform = Waveform(fingerprint.signs)
+        self.uses: list[_Use] = []
+
+    def block(self, low: int, high: int) -> None:
+        """Find the uses that show in frames [low, high)."""
+        high = min(high, self._fingerprint.frames)
+        self._round_after_round(low, high, (AS_IT_IS,), SURE)
+        if self._covered(low, high) < COVERED:
+            self._round_after_round(low, high, (AS_IT_IS, *bank()), 0.0)
+
+    def _covered(self, low: int, high: int) -> float:
+        there = np.zeros(max(1, high - low), dtype=np.bool_)
+        for use in self.uses:
+            there[max(0, int(use.begin) - low) : max(0, int(use.end) - low)] = True
+        return float(there.mean())
+
+    def _round_after_round(self, low: int, high: int, playings: Sequence[Playing], least: float) -> None:
+        """Find one use after another under these playings, as long as they are believed with such odds."""
+        for _ in range(MAX_ROUNDS):
+            first, last = np.searchsorted(self._peaks.times, [low, high])
+            rows = np.flatnonzero(~self._grid.explained[first:last]) + first
+            if len(rows) < MIN_PEAKS:
                 return
-        # Explained either way: what is not new is another copy of what was found.
-        grid.explain(whole.matched)
-        candidates = None
+            part = self._peaks.where(rows)
+            strongest = part.where(part.ranks < BANK_RANK)
+            proposed = (
+                alignment
+                for playing in playings
+                for alignment in (
+                    propose(self._view, part, playing, POSTINGS)
+                    if playing == AS_IT_IS
+                    else propose(self._view, strongest, playing, BANK_POSTINGS)
+                )
+            )
+            best = self._best(low, high, _distinct(proposed, 0.5 * (low + high)))
+            if best is None or best.odds < least:
+                return
+            # Explained either way: what is not new is another copy of what was found.
+            explain(self._view, self._grid, best.alignment, best.begin, best.end)
+            if not any(best.repeats(use) or self._copies(best, use) for use in self.uses):
+                self.uses.append(best)
+            if len(self.uses) >= MAX_MATCHES:
+                return
 
+    def _best(self, low: int, high: int, alignments: list[Alignment]) -> _Use | None:
+        """The use that is most surely there, of those that are believed."""
+        first, last = np.searchsorted(self._peaks.times, [low, high])
+        around = self._peaks.where(np.arange(first, last))
+        best: _Use | None = None
+        for alignment in alignments[:JUDGED]:
+            if best is not None and alignment.gain < AMONG * best.alignment.gain:
+                break
+            found = refine(self._view, around, alignment)
+            if found is None:
+                continue
+            use = self._judged(*found)
+            if use is not None and (best is None or use.odds > best.odds):
+                best = use
+        return None if best is None else self._whole(best)
 
-def _vote(
-    view: IndexView,
-    hits: Postings,
-    anchors: npt.NDArray[np.int64],
-    times: npt.NDArray[np.uint32],
-    frames: int,
-) -> list[tuple[int, int]]:
-    """The alignments with the most votes above chance: sound and delta, best first. One vote a peak and cell."""
-    if len(anchors) == 0:
-        return []
-    span = 1 << 33
-    cell = (hits.times - times[anchors] + frames) // CELL_FRAMES
-    key = hits.sounds * span + cell
-    order = np.argsort(key, kind="stable")
-    key, anchors = key[order], anchors[order]
-    first = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]]))
-    cells, count = key[first], np.diff(np.append(first, len(key)))
-    following = np.append(np.where(cells[1:] == cells[:-1] + 1, count[1:], 0), 0)
-    both = count + following
-    # Chance: the sound's votes spread over all its alignments.
-    sounds, inverse = np.unique(cells // span, return_inverse=True)
-    total = np.bincount(inverse, weights=count)
-    length = np.asarray([view.entry(int(sound)).frames for sound in sounds])
-    expected = 2 * (total / np.maximum(1.0, (length + frames) / CELL_FRAMES))[inverse]
-    gain = _surprise(both, expected)
-    # Of neighbours that share a cell, the better one.
-    before = np.concatenate([[0.0], np.where(cells[1:] == cells[:-1] + 1, gain[:-1], 0.0)])
-    after = np.append(np.where(cells[1:] == cells[:-1] + 1, gain[1:], 0.0), 0.0)
-    gain = np.where((gain >= before) & (gain > after), gain, 0.0)
-    top = np.argsort(-gain, kind="stable")[:VOTED]
-    # One vote a peak and cell: several hashes of a peak that agree are not independent.
-    voices = np.asarray([len(np.unique(anchors[first[at] : first[at] + both[at]])) for at in top])
-    gain = _surprise(voices, expected[top])
-    best = np.argsort(-gain, kind="stable")[:VERIFIED]
-    return [
-        (int(cells[at] // span), int(cells[at] % span) * CELL_FRAMES - frames + CELL_FRAMES - 1)
-        for at in top[best[voices[best] >= 3]]
-    ]
+    def _judged(self, alignment: Alignment, begin: float, end: float) -> _Use | None:
+        """The alignment by phase or, where tempo and pitch were not changed together, by its peaks."""
+        exact = alignment
+        if alignment.playing == AS_IT_IS:
+            shift = (alignment.tempo - 1.0) * 0.5 * (begin + end)
+            exact = Alignment(alignment.sound, 1.0, 0.0, alignment.offset + shift, alignment.gain, alignment.playing)
+        coherence = self._waveform.coherence(self._view, exact, begin, end)
+        if coherence.nats >= COHERENT:
+            odds = (coherence.nats - COHERENT) / COHERENT_SCALE
+            return _Use(coherence.alignment, odds, begin, end)
+        if alignment.playing.resampled:
+            return None
+        evidence = verify(self._view, self._grid, alignment, begin, end)
+        if evidence is None or evidence.gain < AGREES or evidence.share < AGREES_SHARE:
+            return None
+        return _Use(alignment, (evidence.gain - AGREES) / AGREES_SCALE, evidence.begin, evidence.end)
 
+    def _whole(self, use: _Use) -> _Use:
+        """The use, followed through the whole upload."""
+        if self._waveform.coherence(self._view, use.alignment, use.begin, use.end).nats >= COHERENT:
+            begin, end = self._waveform.stretch(self._view, use.alignment, use.begin, use.end)
+            if end - begin >= MIN_USE_FRAMES:
+                return _Use(use.alignment, use.odds, begin, end)
+            return use
+        evidence = verify(self._view, self._grid, use.alignment, use.begin, use.end)
+        if evidence is None:
+            return use
+        evidence = extend(self._view, self._grid, use.alignment, evidence)
+        return _Use(use.alignment, use.odds, evidence.begin, evidence.end)
 
-def _surprise(count: npt.NDArray[Any], expected: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Log-likelihood ratio of a Poisson count against its expectation; 0 below it."""
-    ratio = np.maximum(count / np.maximum(expected, 1e-3), 1.0)
-    return np.asarray(count * np.log(ratio) - count + count / ratio)
-
-
-def _is_new(use: Use, uses: list[Use]) -> bool:
-    """Whether a use says what those found before do not."""
-    for other in uses:
-        both = min(use.end, other.end) - max(use.start, other.start)
-        if both <= 0:
-            continue
-        if use.sound == other.sound and both > MAX_OVERLAP * (min(use.end - use.start, other.end - other.start) + 1):
+    def _copies(self, use: _Use, other: _Use) -> bool:
+        """Whether the sounds of two uses that overlap are the same recording there: one of them is said already."""
+        begin, end = max(use.begin, other.begin), min(use.end, other.end)
+        if end - begin < MAX_OVERLAP * (use.end - use.begin):
             return False
-    return True
+        # The other's sound taken for an upload.
+        tempo = use.alignment.tempo / other.alignment.tempo
+        offset = use.alignment.offset - tempo * other.alignment.offset
+        edges = [other.alignment.tempo * edge + other.alignment.offset for edge in (begin, end)]
+        first = max(0, int(edges[0] * SAMPLES_PER_FRAME) // 8)
+        waveform = Waveform(self._view.signs(other.alignment.sound)[first : int(edges[1] * SAMPLES_PER_FRAME) // 8 + 1])
+        moved = first * 8 / SAMPLES_PER_FRAME
+        alignment = replace(use.alignment, tempo=tempo, offset=offset + tempo * moved)
+        return waveform.coherence(self._view, alignment, edges[0] - moved, edges[1] - moved).nats >= COHERENT
+
+    def described(self, use: _Use) -> SoundMatch:
+        """A use in the words of the contract."""
+        entry, alignment = self._view.entry(use.alignment.sound), use.alignment
+        as_it_is = abs(alignment.tempo - 1.0) < EXACT_TEMPO and abs(alignment.steps) < EXACT_STEPS
+        start, end = use.begin * HOP_S, use.end * HOP_S
+        length = 8 * len(self._view.signs(alignment.sound)) / SAMPLES_PER_FRAME
+        first = max(0.0, -alignment.offset / alignment.tempo * HOP_S)
+        last = min(self._fingerprint.duration_s, (length - alignment.offset) / alignment.tempo * HOP_S)
+        start = first if start - first < SNAP_S else start
+        end = last if last - end < SNAP_S else end
+        return SoundMatch(
+            entry.sound_id,
+            entry.kind,
+            entry.title,
+            score=round(1.0 / (1.0 + math.exp(-min(50.0, use.odds))), 4),
+            range=(round(start, 3), round(max(end, start), 3)),
+            offset_s=round(max(0.0, alignment.tempo * start + alignment.offset * HOP_S), 3),
+            speed=1.0 if as_it_is else round(alignment.tempo, 4),
+            pitch_semitones=0.0 if as_it_is else round(alignment.steps / STEPS_PER_SEMITONE, 2),
+        )
 
 
-def _described(view: IndexView, fingerprint: Fingerprint, use: Use, cost: float) -> SoundMatch:
-    """A use in the words of the contract."""
-    entry = view.entry(use.sound)
-    # A frame's time is its middle.
-    half = WINDOW / HOP * HOP_S / 2
-    start, end = use.start * HOP_S + half, use.end * HOP_S + half
-    shift = use.delta * HOP_S
-    length = entry.frames * HOP_S + 2 * half
-    edge = max(0.0, -shift)
-    start = edge if start - edge < SNAP_S else start
-    edge = min(fingerprint.duration_s, length - shift)
-    end = edge if edge - end < SNAP_S else end
-    score = 1.0 / (1.0 + math.exp(-max(-50.0, min(50.0, (use.gain - cost - THRESHOLD) / SCORE_SCALE))))
-    found = (round(start, 3), round(max(end, start), 3))
-    offset = round(max(0.0, start + shift), 3)
-    return SoundMatch(entry.sound_id, entry.kind, entry.title, round(score, 4), found, offset)
+def _distinct(alignments: Iterable[Alignment], middle: float) -> list[Alignment]:
+    """The alignments worth a look, the best first; of those of one sound that agree in the middle, the best."""
+    kept: list[Alignment] = []
+    for alignment in sorted(alignments, key=lambda one: -one.gain):
+        if alignment.gain < MIN_GAIN or len(kept) == JUDGED:
+            break
+        here = alignment.tempo * middle + alignment.offset
+        if not any(
+            other.sound == alignment.sound and abs(other.tempo * middle + other.offset - here) < SAME_FRAMES
+            for other in kept
+        ):
+            kept.append(alignment)
+    return kept

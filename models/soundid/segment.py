@@ -3,8 +3,9 @@
 The file is safetensors, written by its library and mapped here (the library copies what it loads). All sounds of a
 segment lie one after the other on one line of frames, so that a posting is a single uint32: sound and time at once.
 
-    directory  uint32 [257]       where the postings of each value of a hash's upper 8 bits begin
-    low        uint16 [postings]  lower 16 bits of the hash, ascending within the directory's entry
+    directory  uint32 [2**bits+1] where the postings of each value of a hash's upper bits begin; the more postings,
+                                  the more bits
+    low        uint8  [postings]  lower 8 bits of the hash, ascending within the directory's entry
     postings   uint32 [postings]  frame on the line
     starts     uint32 [sounds+1]  where each sound begins on the line
     seqs       int64  [sounds]    sequence number in the store
@@ -14,8 +15,10 @@ segment lie one after the other on one line of frames, so that a posting is a si
     peak_ends  uint32 [sounds+1]
     peak_times uint32 [peaks]     frame in the sound
     peak_bins  uint16 [peaks]     as in `features.Peaks`
+    sign_ends  int64  [sounds+1]
+    signs      uint8  [bytes]     as in `whitening.signs`
 
-Format history: 1 - first version.
+Format history: 1 - first version. 2 - a directory that grows, and the signs of the whitened waveform.
 """
 
 from __future__ import annotations
@@ -33,11 +36,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.soundid.fingerprint import HASH_BITS, Fingerprint
+from models.soundid.fingerprint import Fingerprint
+from models.soundid.jit import compiled
+from models.soundid.pairs import HASH_BITS
 
-FORMAT = 1
+FORMAT = 2
+MIN_BITS, MAX_BITS = HASH_BITS - 8, HASH_BITS
+"""Upper bits of a hash that a directory is by."""
+POSTINGS_BITS = 3
+"""A directory has about an entry for every 2**`POSTINGS_BITS` postings."""
 MAX_BUCKET = 4096
 """Postings kept of one hash in a segment: what occurs everywhere says nothing, and would make every query slow."""
+SCANNED = 16
+"""Postings of a directory's entry that are scanned; of more, half are left out at a time."""
 MAX_LINE = 2**32 - 2
 """Frames that one segment can hold: more than 11,000 hours."""
 MAX_HEADER = 65_536
@@ -45,7 +56,7 @@ MAX_HEADER = 65_536
 
 _DTYPES: dict[str, tuple[str, type[np.generic]]] = {
     "directory": ("U32", np.uint32),
-    "low": ("U16", np.uint16),
+    "low": ("U8", np.uint8),
     "postings": ("U32", np.uint32),
     "starts": ("U32", np.uint32),
     "seqs": ("I64", np.int64),
@@ -55,6 +66,8 @@ _DTYPES: dict[str, tuple[str, type[np.generic]]] = {
     "peak_ends": ("U32", np.uint32),
     "peak_times": ("U32", np.uint32),
     "peak_bins": ("U16", np.uint16),
+    "sign_ends": ("I64", np.int64),
+    "signs": ("U8", np.uint8),
 }
 
 
@@ -85,12 +98,6 @@ def sound_key(sound_id: str) -> int:
     return int.from_bytes(hashlib.blake2b(sound_id.encode(), digest_size=8).digest(), "little")
 
 
-def expand(begin: npt.NDArray[np.int64], count: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """The numbers `begin[i] .. begin[i] + count[i] - 1` of every i, one after the other."""
-    first = np.cumsum(count) - count
-    return np.asarray(np.arange(int(count.sum())) + np.repeat(begin - first, count), dtype=np.int64)
-
-
 class Segment:
     """A segment, mapped. Any number of threads and processes may read it; it stays readable when it is unlinked.
 
@@ -111,19 +118,23 @@ class Segment:
         self.starts, self.seqs, self.keys = arrays["starts"], arrays["seqs"], arrays["keys"]
         self.texts, self.text_ends = arrays["texts"], arrays["text_ends"]
         self.peak_ends, self.peak_times, self.peak_bins = arrays["peak_ends"], arrays["peak_times"], arrays["peak_bins"]
+        self._sign_ends, self._signs = arrays["sign_ends"], arrays["signs"]
+        self._bits = (len(self.directory) - 1).bit_length() - 1
         sounds = len(self.seqs)
         if (
             sounds == 0
-            or len(self.directory) != 257
+            or not MIN_BITS <= self._bits <= MAX_BITS
+            or len(self.directory) != 2**self._bits + 1
             or len(self.low) != len(self.postings)
             or len(self.keys) != sounds
-            or any(len(ends) != sounds + 1 for ends in (self.starts, self.text_ends, self.peak_ends))
+            or any(len(ends) != sounds + 1 for ends in (self.starts, self.text_ends, self.peak_ends, self._sign_ends))
             or len(self.peak_times) != len(self.peak_bins)
             or int(self.directory[0]) != 0
             or (np.diff(self.directory.astype(np.int64)) < 0).any()
             or int(self.directory[-1]) != len(self.low)
             or int(self.peak_ends[-1]) != len(self.peak_times)
             or int(self.text_ends[-1]) != len(self.texts)
+            or int(self._sign_ends[-1]) != len(self._signs)
         ):
             raise IndexCorrupt(f"{self.name}: tables that do not fit together")
 
@@ -179,26 +190,53 @@ class Segment:
         same = np.flatnonzero(self.keys == np.uint64(sound_key(sound_id)))
         return [int(number) for number in same if self.entry(int(number)).sound_id == sound_id]
 
+    def signs(self, number: int) -> npt.NDArray[np.uint8]:
+        """Signs of a sound's whitened waveform."""
+        begin, end = int(self._sign_ends[number]), int(self._sign_ends[number + 1])
+        return self._signs[begin:end]
+
     def ranges(self, hashes: npt.NDArray[np.uint32]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Where the postings of each hash begin, and how many there are. `hashes` MUST ascend."""
-        upper = (hashes >> 16).astype(np.int64)
-        lower = (hashes & 0xFFFF).astype(np.uint16)
-        begin, count = np.zeros(len(hashes), dtype=np.int64), np.zeros(len(hashes), dtype=np.int64)
-        edges = np.searchsorted(upper, np.arange(257))
-        for value in np.flatnonzero(np.diff(edges)):
-            low = self.low[self.directory[value] : self.directory[value + 1]]
-            wanted = lower[edges[value] : edges[value + 1]]
-            left = np.searchsorted(low, wanted, side="left")
-            begin[edges[value] : edges[value + 1]] = left + int(self.directory[value])
-            right = np.searchsorted(low, wanted, side="right")
-            # Never negative, even where damage has put them out of order.
-            count[edges[value] : edges[value + 1]] = np.maximum(right - left, 0)
+        """Where the postings of each hash (in any order) begin, and how many there are."""
+        begin, count = np.empty(len(hashes), dtype=np.int64), np.empty(len(hashes), dtype=np.int64)
+        _ranges(hashes, HASH_BITS - self._bits, self.directory, self.low, begin, count)
         return begin, count
 
     def hashes(self) -> npt.NDArray[np.uint32]:
         """The hash of every posting."""
-        upper = np.repeat(np.arange(256, dtype=np.uint32), np.diff(self.directory))
-        return upper << np.uint32(16) | self.low
+        shift = HASH_BITS - self._bits
+        upper = np.repeat(np.arange(2**self._bits, dtype=np.uint32), np.diff(self.directory))
+        return upper << np.uint32(shift) | (self.low & np.uint32((1 << shift) - 1))
+
+
+@compiled
+def _ranges(
+    hashes: npt.NDArray[np.uint32],
+    shift: int,
+    directory: npt.NDArray[np.uint32],
+    low: npt.NDArray[np.uint8],
+    begin: npt.NDArray[np.int64],
+    count: npt.NDArray[np.int64],
+) -> None:
+    for at in range(len(hashes)):
+        upper = hashes[at] >> shift
+        first, last = np.int64(0), np.int64(0)
+        if upper < len(directory) - 1:
+            # Never outside of the table, even where damage has put it out of order.
+            first, last = min(np.int64(directory[upper]), len(low)), min(np.int64(directory[upper + 1]), len(low))
+        wanted = np.uint8(hashes[at] & 0xFF)
+        end = last
+        while end - first > SCANNED:
+            middle = (first + end) // 2
+            if low[middle] < wanted:
+                first = middle + 1
+            else:
+                end = middle
+        while first < end and low[first] < wanted:
+            first += 1
+        stop = first
+        while stop < last and low[stop] == wanted:
+            stop += 1
+        begin[at], count[at] = first, stop - first
 
 
 @dataclass
@@ -210,18 +248,20 @@ class _Rows:
     times: list[npt.NDArray[np.uint32]]
     peak_times: list[npt.NDArray[np.uint32]]
     peak_bins: list[npt.NDArray[np.uint16]]
+    signs: list[npt.NDArray[np.uint8]]
     dropped: int = 0
 
 
 def rows_of(sounds: Iterable[tuple[SoundEntry, Fingerprint]]) -> _Rows:
     """What a segment keeps of these sounds."""
-    rows = _Rows([], [], [], [], [])
+    rows = _Rows([], [], [], [], [], [])
     for entry, fingerprint in sounds:
         rows.entries.append(entry)
         rows.hashes.append(fingerprint.hashes)
         rows.times.append(fingerprint.times)
         rows.peak_times.append(fingerprint.reference.times)
         rows.peak_bins.append(fingerprint.reference.bins)
+        rows.signs.append(fingerprint.signs)
     return rows
 
 
@@ -238,6 +278,7 @@ def extend(rows: _Rows, segment: Segment, gone: Sequence[int]) -> None:
     rows.times[:0] = [postings[edges[number] : edges[number + 1]] - segment.starts[number] for number in alive]
     rows.peak_times[:0] = [times for times, _ in peaks]
     rows.peak_bins[:0] = [bins for _, bins in peaks]
+    rows.signs[:0] = [segment.signs(number) for number in alive]
     rows.dropped += segment.dropped
 
 
@@ -272,9 +313,11 @@ def write_segment(path: Path, rows: _Rows) -> None:
     keep, dropped = _bounded(hashes)
     hashes, postings = hashes[keep], postings[keep]
     texts = [json.dumps([entry.sound_id, entry.kind, entry.title]).encode() for entry in rows.entries]
+    bits = min(max(MIN_BITS, len(hashes).bit_length() - POSTINGS_BITS), MAX_BITS)
+    upper = hashes >> np.uint32(HASH_BITS - bits)
     arrays: dict[str, npt.NDArray[Any]] = {
-        "directory": np.searchsorted(hashes >> np.uint32(HASH_BITS - 8), np.arange(257)).astype(np.uint32),
-        "low": (hashes & np.uint32(0xFFFF)).astype(np.uint16),
+        "directory": np.searchsorted(upper, np.arange(2**bits + 1)).astype(np.uint32),
+        "low": (hashes & np.uint32(0xFF)).astype(np.uint8),
         "postings": postings,
         "starts": starts.astype(np.uint32),
         "seqs": np.asarray([entry.seq for entry in rows.entries], dtype=np.int64),
@@ -284,6 +327,8 @@ def write_segment(path: Path, rows: _Rows) -> None:
         "peak_ends": np.cumsum([0] + [len(times) for times in rows.peak_times]).astype(np.uint32),
         "peak_times": _concatenate(rows.peak_times, np.uint32),
         "peak_bins": _concatenate(rows.peak_bins, np.uint16),
+        "sign_ends": np.cumsum([0] + [len(signs) for signs in rows.signs], dtype=np.int64),
+        "signs": _concatenate(rows.signs, np.uint8),
     }
     metadata = {"format": FORMAT, "dropped": rows.dropped + dropped, "crc32": _checksum(arrays)}
     save_file(arrays, path, metadata={key: str(value) for key, value in metadata.items()})

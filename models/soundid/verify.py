@@ -12,12 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from models.soundid.features import BIN_STEPS, BINS, Peaks
+from models.soundid.proposals import HALF_WINDOW, Alignment
 from models.soundid.view import IndexView
 
 NEAR_FRAMES, NEAR_BINS = 1, 1
 """A peak of the sound is there if the upload has one within so many frames and bands."""
-JITTER = 2
-"""Alignments tried on either side of a voted one, frames."""
 LAGS = np.asarray([sign * (23 + 11 * k + (k * k) % 7) for k in range(24) for sign in (-1, 1)])
 """Other alignments at which chance is measured, frames: irregular, so that no beat falls on many of them."""
 SHIFTS = np.asarray([sign * by for by in (3, 4, 5, 6, 7, 8, 10, 11) for sign in (-1, 1)])
@@ -36,31 +35,19 @@ MIN_MATCHED = 10
 """Matched peaks without which nothing is said, and ..."""
 MIN_CELLS = 6
 """... the tenths of a second that they MUST be spread over: one vote each is all that a repeated tone has."""
-RIVAL_LAGS = np.asarray([lag for lag in range(-1000, 1001) if abs(lag) >= 8])
-"""Alignments nearby that an alignment must stand out from, frames: bars, and the chords that come back after them."""
-RIVAL_SPAN = 1000
-"""Half of the stretch that is looked at for that, frames."""
-STANDS_OUT = 1.75
-"""Odds of a matched peak, against the best of those alignments."""
-REPEATS = 1.4
-"""Another alignment counts if it agrees by this factor more than the sound's own repetition explains."""
-NEARLY_ALL = 0.8
-"""Share of a sound's peaks above which no alignment has to stand out."""
 
 
 @dataclass(frozen=True)
-class Use:
-    """An alignment that was verified: frame `time` of the upload is frame `time + delta` of the sound."""
+class Evidence:
+    """What the peaks say for an alignment."""
 
-    sound: int
-    delta: int
     gain: float
     """Log-likelihood ratio, nats, before the cost of the search."""
-    start: int
-    end: int
-    """First and last matched frame in the upload."""
-    matched: npt.NDArray[np.int64]
-    """Frame and band (flat index of the grid) of each matched peak, where the alignment expects it."""
+    begin: float
+    end: float
+    """First and last matched time in the upload, frames."""
+    share: float
+    """Share of the sound's peaks that are there."""
 
 
 class Grid:
@@ -98,15 +85,19 @@ def _bands(bins: npt.NDArray[np.uint16]) -> npt.NDArray[np.int64]:
     return np.minimum((bins.astype(np.int64) + BIN_STEPS // 2) // BIN_STEPS, BINS)
 
 
-def _aligned(
-    view: IndexView, sound: int, delta: int, low: int, high: int
+def expected_peaks(
+    view: IndexView, alignment: Alignment, low: float, high: float
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Where in the upload (frames in [low, high)) the sound's peaks are expected, and their bands."""
-    times, bins = view.peaks(sound)
-    first, last = np.searchsorted(times, [max(0, low + delta), max(0, high + delta)])
-    at = times[first:last].astype(np.int64) - delta
-    inside = (at >= low) & (at < high)  # What a damaged index holds may be out of order.
-    return at[inside], _bands(bins[first:last][inside])
+    times, bins = view.peaks(alignment.sound)
+    edges = [alignment.tempo * (edge + HALF_WINDOW) + alignment.offset - HALF_WINDOW for edge in (low, high)]
+    first, last = np.searchsorted(times, [max(0.0, edges[0]), max(0.0, edges[1])])
+    at = (times[first:last] + HALF_WINDOW - alignment.offset) / alignment.tempo - HALF_WINDOW
+    frames = np.rint(at).astype(np.int64)
+    bands = np.rint((bins[first:last] + alignment.steps) / BIN_STEPS).astype(np.int64)
+    # What a damaged index holds may be out of order.
+    inside = (frames >= low) & (frames < high) & (bands >= 0) & (bands < BINS)
+    return frames[inside], bands[inside]
 
 
 def _chance(
@@ -148,39 +139,26 @@ def _stretch(weights: npt.NDArray[np.float64]) -> tuple[float, int, int]:
     return float(gain[last]), first, last - 1
 
 
-def verify(view: IndexView, grid: Grid, sound: int, delta: int, low: int, high: int) -> Use | None:
+def verify(view: IndexView, grid: Grid, alignment: Alignment, low: float, high: float) -> Evidence | None:
     """Judge an alignment within [low, high) by what is unexplained there. None: nothing to say."""
-    high = min(high, grid.frames)
-    best: tuple[float, int] | None = None
-    for by in range(-JITTER, JITTER + 1):
-        times, bands = _aligned(view, sound, delta + by, low, high)
-        matched = int(grid.rest[grid.cells(times, bands)].sum())
-        if matched >= MIN_MATCHED and (best is None or matched > best[0]):
-            best = (matched, delta + by)
-    if best is None:
+    times, bands = expected_peaks(view, alignment, max(0.0, low), min(high, grid.frames))
+    if len(times) < MIN_MATCHED:
         return None
-    return _judge(view, grid, sound, best[1], low, high)
-
-
-def _judge(view: IndexView, grid: Grid, sound: int, delta: int, low: int, high: int) -> Use | None:
-    times, bands = _aligned(view, sound, delta, low, high)
-    cells = grid.cells(times, bands)
-    hit = grid.rest[cells]
+    hit = grid.rest[grid.cells(times, bands)]
     chance = _chance(grid.rest, grid, times, bands)
     gain, first, last = max(_stretch(_weights(hit, chance, survival)) for survival in SURVIVAL)
     part = slice(first, last + 1)
     there = hit[part]
     if there.sum() < MIN_MATCHED or len(np.unique(times[part][there] // 10)) < MIN_CELLS:
         return None
-    return Use(sound, delta, gain, int(times[first]), int(times[last]), cells[part][there])
+    return Evidence(gain, float(times[first]), float(times[last] + 1), float(there.mean()))
 
 
-def extend(view: IndexView, grid: Grid, use: Use) -> Use:
+def extend(view: IndexView, grid: Grid, alignment: Alignment, evidence: Evidence) -> Evidence:
     """Follow an alignment through the whole upload, as far as the sound goes on being there."""
-    times, bands = _aligned(view, use.sound, use.delta, 0, grid.frames)
-    cells = grid.cells(times, bands)
-    hit = grid.rest[cells]
-    inside = (times >= use.start) & (times <= use.end)
+    times, bands = expected_peaks(view, alignment, 0.0, grid.frames)
+    hit = grid.rest[grid.cells(times, bands)]
+    inside = (times >= evidence.begin) & (times < evidence.end)
     chance = _chance(grid.rest, grid, times, bands)
     survival = float(hit[inside].mean())
     weights = _weights(hit, chance, survival)
@@ -189,12 +167,10 @@ def extend(view: IndexView, grid: Grid, use: Use) -> Use:
     middle = int(np.flatnonzero(inside)[0] + np.argmax(np.cumsum(weights[inside])))
     last = middle + _reach(weights[middle:], drop) - 1
     first = last - _reach(weights[: last + 1][::-1], drop) + 1
-    part = slice(first, last + 1)
-    gain = float(weights[part].sum())
-    there = hit[part]
-    if gain < use.gain:
-        return use
-    return Use(use.sound, use.delta, gain, int(times[first]), int(times[last]), cells[part][there])
+    gain = float(weights[first : last + 1].sum())
+    if gain < evidence.gain:
+        return evidence
+    return Evidence(gain, float(times[first]), float(times[last] + 1), survival)
 
 
 def _reach(weights: npt.NDArray[np.float64], drop: float) -> int:
@@ -206,36 +182,8 @@ def _reach(weights: npt.NDArray[np.float64], drop: float) -> int:
     return int(np.argmax(total[:end])) + 1 if end else 1
 
 
-def stands_out(view: IndexView, grid: Grid, use: Use, rivals: list[int]) -> bool:
-    """Whether the sound is there at this alignment more than at any other nearby, or that was voted for.
-
-    Two pieces with the same beat, chords and samples agree wherever a bar falls on a bar; the same recording agrees
-    at one place. Where the sound itself repeats (a loop) it agrees at another as well: that counts for nothing.
-    """
-    middle = (use.start + use.end) // 2
-    start, end = max(use.start, middle - RIVAL_SPAN), min(use.end, middle + RIVAL_SPAN)
-    times, bands = _aligned(view, use.sound, use.delta, start, end + 1)
-    share = float(grid.rest[grid.cells(times, bands)].mean()) if len(times) else 0.0
-    if share >= NEARLY_ALL:
-        return True
-    none = np.zeros(len(times), dtype=np.uint8)
-    own = Grid(Peaks(times.astype(np.uint32), (bands * BIN_STEPS).astype(np.uint16), none), grid.frames)
-    highest = chance = MIN_CHANCE
-    far = [delta - use.delta for delta in rivals if abs(delta - use.delta) > RIVAL_LAGS.max()]
-    for lags in (RIVAL_LAGS, *(np.asarray([lag]) for lag in far)):
-        low, high = int(lags.min()), int(lags.max())
-        there, bands = _aligned(view, use.sound, use.delta, start + low, end + high + 1)
-        moved = there[:, None] - lags[None, :]
-        inside = (moved >= start) & (moved <= end)
-        number = inside.sum(axis=0)
-        cells = grid.cells(np.clip(moved, start, end), bands[:, None])
-        shares, repeats = (
-            (picture[cells] & inside).sum(axis=0) / np.maximum(number, 1) for picture in (grid.rest, own.all)
-        )
-        enough = number >= max(MIN_MATCHED, 0.5 * len(times))
-        if len(lags) > 1 and enough.any():
-            chance = float(np.median(shares[enough]))
-        counts = enough & (shares > REPEATS * (repeats * share + (1 - repeats) * chance))
-        highest = max(highest, float(np.max(shares, where=counts, initial=0.0)))
-    highest = min(highest, 0.99)
-    return share / (1 - share) >= STANDS_OUT * highest / (1 - highest)
+def explain(view: IndexView, grid: Grid, alignment: Alignment, begin: float, end: float) -> None:
+    """Take out of the grid what the sound explains in [begin, end)."""
+    times, bands = expected_peaks(view, alignment, max(0.0, begin), min(end, grid.frames))
+    cells = grid.cells(times, bands)
+    grid.explain(cells[grid.rest[cells]])

@@ -8,7 +8,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from models.soundid.segment import Segment, SoundEntry, expand
+from models.soundid.jit import compiled
+from models.soundid.segment import Segment, SoundEntry
 
 MAX_POSTINGS = 3_000_000
 """Postings that one lookup gives at most; the most frequent hashes are left out first."""
@@ -18,9 +19,9 @@ MAX_POSTINGS = 3_000_000
 class Postings:
     """What a lookup found: for each hit its row in the query, the sound's number in the view, the frame in it."""
 
-    rows: npt.NDArray[np.int64]
-    sounds: npt.NDArray[np.int64]
-    times: npt.NDArray[np.int64]
+    rows: npt.NDArray[np.int32]
+    sounds: npt.NDArray[np.int32]
+    times: npt.NDArray[np.int32]
 
 
 class IndexView(Protocol):
@@ -30,14 +31,23 @@ class IndexView(Protocol):
     def frames(self) -> int:
         """Length of all sounds together, frames."""
 
-    def lookup(self, hashes: npt.NDArray[np.uint32]) -> Postings:
-        """Postings of these hashes (any order). MUST bound what it gives, whatever is asked."""
+    def lookup(self, hashes: npt.NDArray[np.uint32], most: int = MAX_POSTINGS) -> Postings:
+        """Postings of these hashes (any order), those of one sound in the order of the hashes.
+
+        MUST NOT give more than `most`: where there are more, the rarest hashes are answered and the others not.
+        """
+
+    def lengths(self, sounds: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Lengths of these sounds, frames."""
 
     def entry(self, sound: int) -> SoundEntry:
         """The sound of that number."""
 
     def peaks(self, sound: int) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint16]]:
         """Times and bins of its peaks, ascending in time."""
+
+    def signs(self, sound: int) -> npt.NDArray[np.uint8]:
+        """Signs of its whitened waveform, see `whitening.signs`."""
 
 
 class SoundIndex(Protocol):
@@ -79,35 +89,77 @@ class DiskView:
         segment, number = self._locate(sound)
         return segment.peaks(number)
 
-    def lookup(self, hashes: npt.NDArray[np.uint32]) -> Postings:
+    def signs(self, sound: int) -> npt.NDArray[np.uint8]:
+        """Signs of its whitened waveform."""
+        segment, number = self._locate(sound)
+        return segment.signs(number)
+
+    def lengths(self, sounds: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Lengths of these sounds, frames."""
+        return np.concatenate([np.zeros(0, np.int64), *(np.diff(s.starts.astype(np.int64)) for s in self.segments)])[
+            sounds
+        ]
+
+    def lookup(self, hashes: npt.NDArray[np.uint32], most: int = MAX_POSTINGS) -> Postings:
         """See `IndexView.lookup`."""
-        order = np.argsort(hashes, kind="stable")
-        ascending = hashes[order]
-        found = [segment.ranges(ascending) for segment in self.segments]
-        most = _affordable(np.sum([count for _, count in found], axis=0)) if found else 0
-        rows, sounds, times = [], [], []
+        found = [segment.ranges(hashes) for segment in self.segments]
+        counts = sum((count for _, count in found), np.zeros(len(hashes), dtype=np.int64))
+        longest = _affordable(counts, most)
+        parts = []
         first = 0
         for segment, gone, (begin, count) in zip(self.segments, self.gone, found, strict=True):
-            held = np.where(count <= most, count, 0)
-            line = segment.postings[expand(begin, held)]
-            row = np.repeat(order, held)
-            number = np.searchsorted(segment.starts[1:-1], line, side="right")
+            rows, sounds, times = _gather(begin, count, counts <= longest, segment.postings, segment.starts, first)
             if gone:
-                alive = ~np.isin(number, np.fromiter(gone, dtype=np.int64))
-                line, row, number = line[alive], row[alive], number[alive]
-            rows.append(row)
-            sounds.append(number + first)
-            times.append(line.astype(np.int64) - segment.starts[number])
+                alive = ~np.isin(sounds - first, np.fromiter(gone, dtype=np.int32))
+                rows, sounds, times = rows[alive], sounds[alive], times[alive]
+            parts.append((rows, sounds, times))
             first += len(segment)
-        none = [np.zeros(0, dtype=np.int64)]
-        return Postings(*(np.concatenate(none + parts).astype(np.int64) for parts in (rows, sounds, times)))
+        if len(parts) == 1:
+            return Postings(*parts[0])
+        none = [np.zeros(0, dtype=np.int32)]
+        return Postings(*(np.concatenate([*none, *column]) for column in zip(*parts, strict=True))) if parts else Postings(*none * 3)
 
 
-def _affordable(counts: npt.NDArray[np.int64]) -> int:
-    """The longest bucket that may be read, so that all together stay within `MAX_POSTINGS`."""
-    if int(counts.sum()) <= MAX_POSTINGS:
+@compiled
+def _gather(
+    begin: npt.NDArray[np.int64],
+    count: npt.NDArray[np.int64],
+    wanted: npt.NDArray[np.bool_],
+    postings: npt.NDArray[np.uint32],
+    starts: npt.NDArray[np.uint32],
+    first: int,
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """For each posting of the wanted ranges its row, its sound, counted from `first`, and its frame in that."""
+    total = 0
+    for row in range(len(begin)):
+        if wanted[row]:
+            total += count[row]
+    rows, sounds, times = np.empty(total, np.int32), np.empty(total, np.int32), np.empty(total, np.int32)
+    at = 0
+    for row in range(len(begin)):
+        if not wanted[row]:
+            continue
+        for place in range(begin[row], begin[row] + count[row]):
+            posting = postings[place]
+            low, high = 0, len(starts) - 2
+            while low < high:
+                middle = (low + high + 1) // 2
+                if starts[middle] <= posting:
+                    low = middle
+                else:
+                    high = middle - 1
+            rows[at] = row
+            sounds[at] = first + low
+            times[at] = posting - starts[low]
+            at += 1
+    return rows, sounds, times
+
+
+def _affordable(counts: npt.NDArray[np.int64], most: int) -> int:
+    """The longest bucket that may be read, so that all together stay within `most`."""
+    if int(counts.sum()) <= most:
         return int(counts.max(initial=0))
-    ascending = np.sort(counts)
-    fits = int(np.searchsorted(np.cumsum(ascending), MAX_POSTINGS, side="right"))
-    # Ties go together: those as long as the first that does not fit are left out too.
-    return int(ascending[fits]) - 1
+    # By length how many postings all buckets of it hold: no sorting of what is long.
+    lengths, number = np.unique(counts, return_counts=True)
+    fits = int(np.searchsorted(np.cumsum(lengths * number), most, side="right"))
+    return int(lengths[fits - 1]) if fits else 0

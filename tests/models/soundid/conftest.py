@@ -18,18 +18,28 @@ Wave = npt.NDArray[np.float32]
 CHORDS = ((0, 4, 7), (9, 12, 16), (5, 9, 12), (7, 11, 14))
 
 
-def tone(hz: float, seconds: float, partials: npt.NDArray[np.float64], decay: float) -> npt.NDArray[np.float64]:
-    """One plucked or blown note."""
+def tone(
+    hz: float,
+    seconds: float,
+    partials: npt.NDArray[np.float64],
+    decay: float,
+    phases: npt.NDArray[np.float64] | None = None,
+) -> npt.NDArray[np.float64]:
+    """One plucked or blown note; `phases` of its partials, in turns."""
     t = np.arange(int(seconds * RATE)) / RATE
     wave = np.zeros_like(t)
     for number, amplitude in enumerate(partials, start=1):
         if number * hz < 7000:
-            wave += amplitude * np.sin(2 * np.pi * number * hz * t)
+            phase = 0.0 if phases is None else phases[number - 1]
+            wave += amplitude * np.sin(2 * np.pi * (number * hz * t + phase))
     return wave * np.exp(-decay * t) * np.minimum(1.0, t / 0.005)
 
 
 def track(seed: int, seconds: float = 30.0, tempo: float | None = None, progression: bool = False) -> Wave:
-    """Drums, chords and melody. `tempo` and `progression` make strangers share their beat and harmony."""
+    """Drums, chords and melody. `tempo` and `progression` make strangers share their beat and harmony.
+
+    No two notes share the phases of their partials, as no two that are played do.
+    """
     rng = np.random.default_rng(seed)
     beat = 60.0 / (tempo or rng.uniform(80, 150))
     root = 110.0 * 2 ** ((0 if progression else rng.integers(0, 12)) / 12)
@@ -38,6 +48,7 @@ def track(seed: int, seconds: float = 30.0, tempo: float | None = None, progress
     chord_decay, melody_decay = rng.uniform(0.5, 3), rng.uniform(2, 8)
     snare_hz, hat_decay = rng.uniform(170, 260), rng.uniform(25, 80)
     kick_hz, kick_bend, kick_decay = rng.uniform(42, 70), rng.uniform(3, 12), rng.uniform(8, 25)
+    kick_phase = rng.random()
     out = np.zeros(int((seconds + 4) * RATE))
 
     def put(at: float, wave: npt.NDArray[np.float64], gain: float) -> None:
@@ -51,17 +62,17 @@ def track(seed: int, seconds: float = 30.0, tempo: float | None = None, progress
         chord = chords[(number // 8) % 4]
         if number % 8 == 0:
             for note in chord:
-                put(at, tone(root * 2 ** (note / 12), 4 * beat, chord_voice, chord_decay), 0.12)
+                put(at, tone(root * 2 ** (note / 12), 4 * beat, chord_voice, chord_decay, rng.random(8)), 0.12)
         if pattern[number % 8] and rng.random() < 0.9:
             note = chord[rng.integers(3)] + 12 * rng.integers(1, 3) + rng.choice([0, 0, 2, -2])
-            put(at, tone(root * 2 ** (note / 12), beat, melody_voice, melody_decay), rng.uniform(0.1, 0.2))
+            put(at, tone(root * 2 ** (note / 12), beat, melody_voice, melody_decay, rng.random(6)), rng.uniform(0.1, 0.2))
         if number % 4 == 0:
             t = np.arange(3000) / RATE
             phase = kick_hz * t + kick_bend * (1 - np.exp(-30 * t))
-            put(at, np.sin(2 * np.pi * phase) * np.exp(-kick_decay * t), 0.4)
+            put(at, np.sin(2 * np.pi * (phase + kick_phase)) * np.exp(-kick_decay * t), 0.4)
         if number % 4 == 2:
             t = np.arange(2500) / RATE
-            put(at, (rng.normal(size=2500) + np.sin(2 * np.pi * snare_hz * t)) * np.exp(-20 * t), 0.12)
+            put(at, (rng.normal(size=2500) + np.sin(2 * np.pi * (snare_hz * t + kick_phase))) * np.exp(-20 * t), 0.12)
         put(at, np.diff(rng.normal(size=1201)) * np.exp(-hat_decay * np.arange(1200) / RATE), rng.uniform(0.02, 0.05))
     out = out[: int(seconds * RATE)]
     return (0.5 * out / np.abs(out).max()).astype(np.float32)

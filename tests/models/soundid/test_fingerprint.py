@@ -5,24 +5,15 @@ from hypothesis import strategies as st
 from safetensors.numpy import save
 
 from models.soundid.features import Peaks
-from models.soundid.fingerprint import (
-    EDGE,
-    FAN_OUT,
-    HASH_BITS,
-    MAX_GAP,
-    MAX_INTERVAL,
-    MIN_GAP,
-    Fingerprint,
-    FingerprintError,
-    FingerprintObserver,
-    pairs,
-)
+from models.soundid.fingerprint import Fingerprint, FingerprintError, FingerprintObserver
+from models.soundid.pairs import HASH_BITS
+from models.soundid.whitening import SIGN_RATE
 
 
 def test_bytes_there_and_back(fingerprints):
     for fingerprint in fingerprints.values():
         data = fingerprint.to_bytes()
-        assert len(data) < 700 * fingerprint.duration_s
+        assert len(data) < 1400 * fingerprint.duration_s
         again = Fingerprint.from_bytes(data)
         assert again.to_bytes() == data
         assert (again.hashes == fingerprint.hashes).all()
@@ -67,55 +58,6 @@ def test_what_is_no_sound_of_its_own(make):
             fingerprint = Fingerprint.of(np.asarray(wave, dtype=np.float32))
             assert fingerprint.unrecognisable == reason
             assert not fingerprint.recognisable
-
-
-def test_pairs_are_within_their_bounds(fingerprints):
-    peaks = fingerprints["song-0"].reference
-    made = pairs(peaks, fan_out=FAN_OUT)
-    assert np.bincount(made.anchors).max() <= FAN_OUT
-    assert (made.times == peaks.times[made.anchors]).all()
-
-
-def test_a_pair_hashes_by_band_interval_and_gap_not_by_time():
-    def code(first, second):
-        times, bins = zip(first, second, strict=True)
-        ranks = np.zeros(2, np.uint8)
-        return pairs(Peaks(np.asarray(times, np.uint32), np.asarray(bins, np.uint16), ranks)).hashes.tolist()
-
-    base = code((10, 400), (30, 480))
-    assert len(base) == 1
-    assert code((500, 400), (520, 480)) == base
-    assert code((10, 440), (30, 520)) != base
-    assert code((10, 400), (30, 496)) != base
-    assert code((10, 400), (36, 480)) != base
-    assert code((10, 400), (10 + MIN_GAP - 1, 480)) == []
-    assert code((10, 400), (10 + MAX_GAP + 1, 480)) == []
-    assert code((10, 400), (30, 400 + MAX_INTERVAL * 8 + 1)) == []
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    st.integers(MIN_GAP + 1, MAX_GAP - 1),
-    st.integers(0, 1400),
-    st.integers(-MAX_INTERVAL * 8 + 4, MAX_INTERVAL * 8 - 4),
-    st.integers(-1, 1),
-    st.integers(-1, 1),
-    st.integers(-1, 1),
-)
-def test_a_query_has_the_hash_of_a_pair_that_jitter_moved(gap, bin_, interval, by_gap, by_first, by_second):
-    second = min(max(bin_ + interval, 1), 1479)
-
-    def made(first_bin, second_bin, between, edge):
-        bins = np.asarray([max(first_bin, 0), second_bin], np.uint16)
-        return set(
-            pairs(
-                Peaks(np.asarray([5, 5 + between], np.uint32), bins, np.zeros(2, np.uint8)), edge=edge
-            ).hashes.tolist()
-        )
-
-    reference = made(bin_, second, gap, 0.0)
-    query = made(bin_ + by_first, second + by_second, gap + by_gap, EDGE)
-    assert reference <= query or abs(by_second - by_first) == 2 or bin_ + by_first < 0
 
 
 @settings(max_examples=200, deadline=None)

@@ -18,6 +18,7 @@ from models.soundid.index import DiskIndex
 from models.soundid.manifest import MANIFEST, SUFFIX
 from models.soundid.segment import MAX_BUCKET, IndexCorrupt, Segment, SoundEntry, rows_of, write_segment
 from models.soundid.view import MAX_POSTINGS, _affordable
+from models.soundid.whitening import SIGN_RATE
 
 ROOT = Path(__file__).parents[3]
 
@@ -28,7 +29,7 @@ def small(seed, peaks=60):
     times = np.cumsum(rng.integers(3, 9, peaks)).astype(np.uint32)
     bins = rng.integers(8, 1470, peaks).astype(np.uint16)
     frames = int(times[-1]) + 1
-    return Fingerprint(Peaks(times, bins, np.zeros(peaks, np.uint8)), frames, frames / 100, frames / 100, frames / 100)
+    return Fingerprint(Peaks(times, bins, np.zeros(peaks, np.uint8)), np.zeros(int(frames / 100 * SIGN_RATE) // 8, np.uint8), frames, frames / 100, frames / 100, frames / 100)
 
 
 def sound(number, seed=None):

@@ -1,0 +1,188 @@
+"""Alignments of known sounds with an upload that its pairs of peaks vote for (Wang 2003), under each way of playing.
+
+The index knows each sound as it is. For a *playing* - faster, slower, pitched, or all of a plain change of speed - the
+upload's peaks are moved to where they would be in the sound, hashed there and looked up; the sound, and where in it,
+that most pairs agree upon beyond chance is a proposal. Proposals are cheap and often wrong.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+
+from models.soundid.features import BIN_STEPS, BINS_PER_OCTAVE, HOP, WINDOW, Peaks
+from models.soundid.jit import compiled
+from models.soundid.pairs import query_pairs
+from models.soundid.view import IndexView
+
+STEPS_PER_SEMITONE = BIN_STEPS * BINS_PER_OCTAVE / 12
+HALF_WINDOW = WINDOW / 2 / HOP
+"""A frame's time is its middle: so many frames after its beginning."""
+CELL_FRAMES = 4
+"""Width of the cells that votes are counted in, frames of the sound; two neighbours are counted as one."""
+MIN_VOTES = 5
+BEST = 24
+"""Proposals of one playing."""
+LEAST_CHANCE = 0.05
+
+
+@dataclass(frozen=True)
+class Playing:
+    """A way to play a sound: how fast, and how high, against the catalogue's."""
+
+    tempo: float
+    semitones: float
+
+    @property
+    def resampled(self) -> bool:
+        """Whether it is a plain change of speed (or none), which keeps phases."""
+        return abs(self.semitones - 12 * math.log2(self.tempo)) < 0.01
+
+
+AS_IT_IS = Playing(1.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Where and how a sound may lie in an upload.
+
+    Time t of the upload (frames of the waveform, not of the middles of windows) is time `tempo * t + offset` of the
+    sound; a tone of the sound is `steps` (1/`BIN_STEPS` bands) higher in the upload.
+    """
+
+    sound: int
+    tempo: float
+    steps: float
+    offset: float
+    gain: float
+    """What the votes are worth, nats."""
+    playing: Playing
+
+
+@cache
+def bank() -> tuple[Playing, ...]:
+    """The playings that are tried where nothing is found as it is: speed, tempo alone, pitch alone.
+
+    Half a step away from any of them, a pair of peaks still falls into its cell or the next.
+    """
+    speeds = [math.exp(0.03 * step) for step in range(-9, 10) if step]
+    tempi = (0.80, 0.84, 0.88, 0.92, 0.96, 1.04, 1.085, 1.13, 1.18, 1.25)
+    shifts = (-3, -2.5, -2, -1.5, -1, -0.5, 0.5, 1, 1.5, 2, 2.5, 3)
+    return (
+        *(Playing(speed, 12 * math.log2(speed)) for speed in speeds),
+        *(Playing(tempo, 0.0) for tempo in tempi),
+        *(Playing(1.0, float(shift)) for shift in shifts),
+    )
+
+
+def propose(view: IndexView, peaks: Peaks, playing: Playing, most: int) -> list[Alignment]:
+    """The alignments that the most pairs vote for, the best first.
+
+    Args:
+        view: the index.
+        peaks: of the upload, or of a part of it.
+        playing: how the sound is taken to be played.
+        most: postings that are read at most.
+    """
+    steps = playing.semitones * STEPS_PER_SEMITONE
+    if len(peaks) == 0:
+        return []
+    times = (peaks.times + HALF_WINDOW) * playing.tempo
+    pairs = query_pairs(times, peaks.bins - steps)
+    hits = view.lookup(pairs.hashes, most)
+    if len(hits.rows) == 0:
+        return []
+    anchors = pairs.anchors[hits.rows]
+    shift = hits.times + HALF_WINDOW - times[anchors]
+    span = float(times[-1] - times[0])
+    keys, votes, order = _vote(hits.sounds, shift, anchors)
+    sounds = keys >> _CELL_BITS
+    totals = np.bincount(hits.sounds)[sounds]
+    chance = np.maximum(LEAST_CHANCE, 2 * CELL_FRAMES * totals / (view.lengths(sounds) + span))
+    gain = surprise(votes, chance)
+    best = np.lexsort((order, -gain))[:BEST]
+    return [
+        Alignment(
+            int(sounds[at]),
+            playing.tempo,
+            steps,
+            float(((int(keys[at]) & _CELL_MASK) + 1 - _ZERO_CELL) * CELL_FRAMES),
+            float(gain[at]),
+            playing,
+        )
+        for at in best
+        if gain[at] > 0
+    ]
+
+
+def surprise(count: npt.NDArray[np.int64], expected: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Log-likelihood ratio of a Poisson count against its expectation; 0 below it."""
+    ratio = np.maximum(count / expected, 1.0)
+    return np.asarray(count * np.log(ratio) - count + count / ratio)
+
+
+_CELL_BITS = 24
+_CELL_MASK = 2**_CELL_BITS - 1
+_ZERO_CELL = 2**22
+"""Offsets are negative where a sound begins within the upload."""
+_SCATTER = 0x1E3779B97F4A7C15
+
+
+@compiled
+def _vote(
+    sounds: npt.NDArray[np.int32], shift: npt.NDArray[np.float64], anchors: npt.NDArray[np.int32]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Cells (sound and offset) that have `MIN_VOTES` together with the next, and how many; at most one vote of a peak.
+
+    The hits of one sound MUST be in the order of their peaks. Cells are held in a hash table of open addressing.
+    """
+    size = 1024
+    while size < 2 * len(sounds):
+        size *= 2
+    mask = size - 1
+    keys = np.full(size, -1, np.int64)
+    counts = np.zeros(size, np.int32)
+    last = np.full(size, -1, np.int32)
+    used = np.empty(len(sounds), np.int64)
+    occupied = 0
+    for hit in range(len(sounds)):
+        key = (np.int64(sounds[hit]) << _CELL_BITS) | (int(np.floor(shift[hit] / CELL_FRAMES)) + _ZERO_CELL)
+        slot = ((key * _SCATTER) >> 20) & mask
+        while keys[slot] != key and keys[slot] != -1:
+            slot = (slot + 1) & mask
+        if keys[slot] == -1:
+            keys[slot] = key
+            used[occupied] = slot
+            occupied += 1
+        if last[slot] != anchors[hit]:
+            last[slot] = anchors[hit]
+            counts[slot] += 1
+    found = np.empty(occupied, np.int64)
+    votes = np.empty(occupied, np.int64)
+    order = np.empty(occupied, np.int64)
+    size = 0
+    for at in range(occupied):
+        slot = used[at]
+        key = keys[slot]
+        both = counts[slot]
+        if 2 * both <= MIN_VOTES:  # neither this one nor the other could be the greater half
+            continue
+        neighbours = np.zeros(2, np.int64)
+        for side in range(2):
+            other = key + (1 if side == 0 else -1)
+            there = ((other * _SCATTER) >> 20) & mask
+            while keys[there] != other and keys[there] != -1:
+                there = (there + 1) & mask
+            neighbours[side] = counts[there] if keys[there] == other else 0
+        # Of the pairs that a cell is in, the better one.
+        if both + neighbours[0] >= MIN_VOTES and neighbours[0] >= neighbours[1]:
+            found[size], votes[size], order[size] = key, both + neighbours[0], size
+            size += 1
+        elif both + neighbours[1] >= MIN_VOTES and neighbours[1] > neighbours[0]:
+            found[size], votes[size], order[size] = key - 1, both + neighbours[1], size
+            size += 1
+    return found[:size], votes[:size], order[:size]
