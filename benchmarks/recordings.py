@@ -41,7 +41,7 @@ MIN_TRACK_S = 12.0
 """Shorter files are jingles, not tracks."""
 SPEECH = ("asterisk-core-sounds-en-wav",)
 TWINS = (
-    ("warmux-data", "Apnee", "Apnee2"),
+    ("warmux-data", "Olivier_Militon.-.Apnee", "Olivier_Militon.-.Apnee2"),
     ("warzone2100-music", "menu", "menu_enhanced"),
 )
 """Two recordings of the same piece: source, and the two files' stems."""
@@ -61,7 +61,7 @@ Wave = npt.NDArray[np.float32]
 def decode(path: Path, rate: int = RATE, seconds: float | None = None) -> Wave:
     """The beginning of a file (None: all of it), mono, nominally -1 to 1."""
     parts: list[npt.NDArray[Any]] = []
-    with av.open(str(path)) as source:
+    with av.open(str(path), metadata_errors="replace") as source:
         resampler = av.AudioResampler("flt", "mono", rate)
         wanted = None if seconds is None else int(seconds * rate)
         for frame in source.decode(audio=0):

@@ -12,7 +12,7 @@ from models.soundid.index import DiskIndex
 from models.soundid.matcher import Matcher, SoundMatch
 from store.store import SoundRow
 
-SOUNDID_VERSION = "landmarks@1"
+SOUNDID_VERSION = "landmarks@2"
 PAGE = 500
 """Sounds taken from the store at a time."""
 
@@ -31,6 +31,10 @@ class SoundLibrary:
         self.index = DiskIndex(path)
         self._matcher = Matcher(self.index)
         self._syncing = threading.Lock()
+
+    def warm(self) -> None:
+        """Compile what a match needs, before the first upload waits for it."""
+        self._matcher.warm()
 
     def match(self, fingerprint: Fingerprint) -> list[SoundMatch]:
         """Known sounds in an upload, as far as this machine's copy has come."""

@@ -55,6 +55,7 @@ class Node:
         )
         self.library = SoundLibrary(settings.index)
         self.library.sync(self.store)
+        self.library.warm()
         self.desk = Desk(
             store=self.store,
             artifacts=ArtifactStore(settings.artifacts_url),

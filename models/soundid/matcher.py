@@ -12,14 +12,16 @@ Several sounds are found one after another, each in what the ones before leave u
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from models.soundid.features import HOP_S
+from models.soundid.features import HOP_S, RATE
 from models.soundid.coherence import SAMPLES_PER_FRAME, Waveform
 from models.soundid.fingerprint import Fingerprint
+from models.soundid.index import DiskIndex
 from models.soundid.proposals import AS_IT_IS, STEPS_PER_SEMITONE, Alignment, Playing, bank, propose
 from models.soundid.refinement import refine
 from models.soundid.verify import Grid, explain, extend, verify
@@ -51,17 +53,17 @@ MIN_USE_FRAMES = 100
 COVERED = 0.7
 """Share of a block that is explained by uses above which other playings are not tried."""
 
-COHERENT = 24.0
+COHERENT = 25.0
 """Evidence of the phases, nats, from which on a use is believed: the operating point."""
 COHERENT_SCALE = 4.0
 """Nats above it in which the odds of the score grow by e."""
 SURE = 4.0
 """Logarithm of the odds from which on no other playing is asked: held tones stay coherent for a while at any tempo."""
-AGREES = 60.0
+AGREES = 32.0
 """Log-likelihood ratio of the peaks alone, nats, from which on a change of tempo or pitch is believed: the other
 operating point."""
-AGREES_SCALE = 10.0
-AGREES_SHARE = 0.3
+AGREES_SCALE = 6.0
+AGREES_SHARE = 0.35
 """And so much of the sound's peaks must be there."""
 
 MAX_OVERLAP = 0.5
@@ -118,6 +120,16 @@ class Matcher:
 
     def __init__(self, index: SoundIndex) -> None:
         self._index = index
+
+    def warm(self) -> None:
+        """Compile what a match needs, so that the first upload need not wait for it (seconds, the first time)."""
+        rng = np.random.default_rng(0)
+        notes = [np.sin(2 * np.pi * hz * np.arange(RATE // 4) / RATE) for hz in rng.uniform(200, 2000, 32)]
+        sound = Fingerprint.of(np.concatenate(notes).astype(np.float32))
+        with tempfile.TemporaryDirectory() as folder:
+            index = DiskIndex(folder)
+            index.add([(1, "warm", "song", None, sound)])
+            Matcher(index).match(sound)
 
     def match(self, fingerprint: Fingerprint) -> list[SoundMatch]:
         """The uses of known sounds in an upload, by where they start. Empty: none that can be told from chance."""
@@ -201,33 +213,29 @@ class _Search:
 
     def _judged(self, alignment: Alignment, begin: float, end: float) -> _Use | None:
         """The alignment by phase or, where tempo and pitch were not changed together, by its peaks."""
-        exact = alignment
+        if not alignment.playing.resampled:
+            evidence = verify(self._view, self._grid, alignment, begin, end)
+            if evidence is None or evidence.gain < AGREES or evidence.share < AGREES_SHARE:
+                return None
+            return _Use(alignment, (evidence.gain - AGREES) / AGREES_SCALE, evidence.begin, evidence.end)
         if alignment.playing == AS_IT_IS:
             shift = (alignment.tempo - 1.0) * 0.5 * (begin + end)
-            exact = Alignment(alignment.sound, 1.0, 0.0, alignment.offset + shift, alignment.gain, alignment.playing)
-        coherence = self._waveform.coherence(self._view, exact, begin, end)
-        if coherence.nats >= COHERENT:
-            odds = (coherence.nats - COHERENT) / COHERENT_SCALE
-            return _Use(coherence.alignment, odds, begin, end)
-        if alignment.playing.resampled:
+            alignment = replace(alignment, tempo=1.0, steps=0.0, offset=alignment.offset + shift)
+        coherence = self._waveform.coherence(self._view, alignment, begin, end)
+        if coherence.nats < COHERENT:
             return None
-        evidence = verify(self._view, self._grid, alignment, begin, end)
-        if evidence is None or evidence.gain < AGREES or evidence.share < AGREES_SHARE:
-            return None
-        return _Use(alignment, (evidence.gain - AGREES) / AGREES_SCALE, evidence.begin, evidence.end)
+        return _Use(coherence.alignment, (coherence.nats - COHERENT) / COHERENT_SCALE, begin, end)
 
     def _whole(self, use: _Use) -> _Use:
         """The use, followed through the whole upload."""
-        if self._waveform.coherence(self._view, use.alignment, use.begin, use.end).nats >= COHERENT:
+        if use.alignment.playing.resampled:
             begin, end = self._waveform.stretch(self._view, use.alignment, use.begin, use.end)
-            if end - begin >= MIN_USE_FRAMES:
-                return _Use(use.alignment, use.odds, begin, end)
-            return use
+            return replace(use, begin=begin, end=end) if end - begin >= MIN_USE_FRAMES else use
         evidence = verify(self._view, self._grid, use.alignment, use.begin, use.end)
         if evidence is None:
             return use
         evidence = extend(self._view, self._grid, use.alignment, evidence)
-        return _Use(use.alignment, use.odds, evidence.begin, evidence.end)
+        return replace(use, begin=evidence.begin, end=evidence.end)
 
     def _copies(self, use: _Use, other: _Use) -> bool:
         """Whether the sounds of two uses that overlap are the same recording there: one of them is said already."""
