@@ -86,15 +86,16 @@ def decode_upload(path: str, folder: str, limits: Limits) -> Ending:
         exchange.save_failure(Path(folder), error)
         return Ending("done")
     try:
+        warm = os.getpid()
         child = os.fork()
         if child == 0:
-            _be_child(fd, Path(folder), limits)
+            _be_child(warm, fd, Path(folder), limits)
         return _wait(child, limits.deadline_s)
     finally:
         os.close(fd)
 
 
-def _be_child(fd: int, folder: Path, limits: Limits) -> NoReturn:
+def _be_child(warm: int, fd: int, folder: Path, limits: Limits) -> NoReturn:
     """Decode and end; nothing of the parent's may run on after this."""
     from media import decode, exchange, sandbox
     from media.types import MediaError
@@ -106,6 +107,8 @@ def _be_child(fd: int, folder: Path, limits: Limits) -> NoReturn:
         sandbox.confine(
             sandbox.Confinement(folder, limits.memory_bytes, limits.deadline_s, user_namespace=_user_namespace)
         )
+        if os.getppid() != warm:  # it died before this process asked to die with it, and so nothing would end this one
+            os._exit(status)
         try:
             observers = [factory() for factory in _observers]
             exchange.save(folder, decode.decode_descriptor(fd, folder, limits, observers))
