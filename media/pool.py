@@ -84,11 +84,11 @@ class DecoderPool:
             self._run(path, folder)
             media = exchange.load(folder)
         except exchange.DecoderBug as bug:
-            shutil.rmtree(folder, ignore_errors=True)
+            self._discard(folder)
             log.error("the decoder failed on a file:\n%s", bug)
             raise MediaError("corrupt", "the decoder failed on this file") from None
         except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
+            self._discard(folder)
             raise
         for name, observation in media.observations.items():
             if "error" in observation:
@@ -101,6 +101,12 @@ class DecoderPool:
             self._closed = True
             self._pool.stop()
             self._pool.join()
+
+    def _discard(self, folder: Path) -> None:
+        if self._closed:
+            with self._lock:  # `close` holds it until the last decoder has ended; before that one may still write here
+                pass
+        shutil.rmtree(folder, ignore_errors=True)
 
     def _start(self) -> ProcessPool:
         # Spawned, not forked: the farm has threads and may hold a device.
