@@ -3,9 +3,9 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from media import landlock
-from media.pool import DecoderPool, DecodersUnusable
+from media.pool import CLOSE_CHECK_S, DecoderPool, DecodersUnusable
 from media.types import Limits, MediaError
 
 ROOT = Path(__file__).parents[2]
@@ -32,9 +32,21 @@ planted = load_planted()
 
 
 def decoders() -> list[psutil.Process]:
-    """This process's decoders, not the helper that multiprocessing keeps."""
-    children = psutil.Process().children(recursive=True)
-    return [child for child in children if "resource_tracker" not in " ".join(child.cmdline())]
+    """This process's decoders, not the helper that multiprocessing keeps.
+
+    A zombie is one too: whoever closes a pool reaps what it started. A warm process that starts has short-lived
+    children of its own, so nothing may be asked of a process here: it may be over.
+    """
+    helper = resource_tracker._resource_tracker._pid
+    return [child for child in psutil.Process().children(recursive=True) if child.pid != helper]
+
+
+def wait_for_decode(scratch: Path) -> None:
+    """Until a confined child decodes: only it writes there."""
+    deadline = time.monotonic() + 20
+    while not any(any(folder.iterdir()) for folder in scratch.glob("decoded-*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_a_pool_decodes_and_observers_answer(clip: Path, scratch: Path, monkeypatch) -> None:
@@ -149,29 +161,39 @@ def test_a_warm_process_that_dies_is_replaced(clip: Path, scratch: Path) -> None
 
 def test_closing_ends_what_is_in_flight_and_leaves_no_process(clip: Path, scratch: Path) -> None:
     before = {process.pid for process in decoders()}
-    pool = DecoderPool(1, Limits(deadline_s=60.0), [planted.villain("hang")])
-    failures: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            pool.decode(clip, scratch)
-        except Exception as error:
-            failures.append(error)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    deadline = time.monotonic() + 15
-    while len({process.pid for process in decoders()} - before) < 2 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(0.3)
-    pool.close()
-    thread.join(10)
-    assert not thread.is_alive() and isinstance(failures[0], RuntimeError)
-    time.sleep(0.2)
-    assert {process.pid for process in decoders()} <= before
+    with ThreadPoolExecutor(1) as threads:
+        with DecoderPool(1, Limits(deadline_s=60.0), [planted.villain("hang")]) as pool:
+            decode = threads.submit(pool.decode, clip, scratch)
+            wait_for_decode(scratch)
+            family = [process for process in decoders() if process.pid not in before]
+            assert len(family) == 2, "the warm process and the decode's own"
+        assert {process.pid for process in decoders()} <= before
+        _, alive = psutil.wait_procs(family, timeout=5)
+        assert alive == []
+        assert isinstance(decode.exception(10), RuntimeError)
     assert list(scratch.iterdir()) == []
     with pytest.raises(RuntimeError):
         pool.decode(clip, scratch)
+    pool.close()
+
+
+def test_the_folder_of_a_decode_in_flight_stays_until_its_decoder_has_ended(clip: Path, scratch: Path) -> None:
+    found: list[bool] = []
+    with ThreadPoolExecutor(1) as threads:
+        with DecoderPool(1, Limits(deadline_s=60.0), [planted.villain("hang")]) as pool:
+            decode = threads.submit(pool.decode, clip, scratch)
+            wait_for_decode(scratch)
+            join = pool._pool.join
+
+            def join_late() -> None:
+                time.sleep(3 * CLOSE_CHECK_S)
+                found.append(any(scratch.iterdir()))
+                join()
+
+            pool._pool.join = join_late
+        assert isinstance(decode.exception(10), RuntimeError)
+    assert found == [True]
+    assert list(scratch.iterdir()) == []
 
 
 def test_an_observer_that_cannot_be_built_is_a_bug_and_told(clip: Path, scratch: Path) -> None:
@@ -202,10 +224,7 @@ def test_a_decoder_does_not_outlive_the_farm(clip: Path, scratch: Path) -> None:
     script.write_text(code)
     farm = subprocess.Popen([sys.executable, str(script)], env={**os.environ, "PYTHONPATH": str(ROOT)})
     process = psutil.Process(farm.pid)
-    deadline = time.monotonic() + 20
-    while not any(path.name.startswith("decoded-") and any(path.iterdir()) for path in scratch.glob("decoded-*")):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for_decode(scratch)
     family = process.children(recursive=True)
     farm.kill()
     farm.wait()
