@@ -12,11 +12,13 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 from celery import Celery
 from celery.signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down
 
+from workers import transport
 from workers.celery_config import BEAT_SCHEDULE, celery_config
 from workers.settings import settings
 
 log = logging.getLogger(__name__)
 
+transport.install()
 app = Celery("tagfarm", include=["tasks.tag_upload"])
 app.config_from_object(celery_config(settings()))
 app.conf.beat_schedule = BEAT_SCHEDULE
