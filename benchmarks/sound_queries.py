@@ -1,4 +1,4 @@
-"""The seeded questions of the sound identity benchmark: what is cut from where, what is done to it, what must come out."""
+"""The seeded questions of the sound identity benchmark: what is cut from where and changed how, and the answer."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from .recordings import RATE, Wave, floats
 
 MATCHER_RATE = 16_000
 SEED = 20261124
+LONGEST_S = 10.0
 LEAST_LEVEL = 0.01
 """An excerpt quieter than this (rms) is not asked about."""
 OFFSET_S = 0.1
@@ -49,19 +50,19 @@ def to_matcher(wave: Wave) -> Wave:
 
 
 def queries(tracks: Tracks, distortion: Distortion, row: int, seconds: float, number: int) -> Iterator[Query]:
-    """So many excerpts of a row of the table."""
+    """So many excerpts of a row of the table; longer ones begin where shorter ones do, as far as the track goes."""
     names = sorted(tracks)
-    rng = np.random.default_rng([SEED, row, int(seconds)])
-    size = distortion.source_size(seconds)
+    rng = np.random.default_rng([SEED, row])
+    longest = distortion.source_size(LONGEST_S)
     for _ in range(number):
         while True:
             name = names[rng.integers(len(names))]
-            if len(tracks[name]) <= size:
+            if len(tracks[name]) <= longest:
                 continue
-            start = int(rng.integers(0, len(tracks[name]) - size))
-            if np.std(floats(tracks[name][start : start + size])) > LEAST_LEVEL:
+            start = int(rng.integers(0, len(tracks[name]) - longest))
+            if np.std(floats(tracks[name][start : start + 5 * RATE])) > LEAST_LEVEL:
                 break
-        wave = distortion(tracks[name], start, seconds, rng)
+        wave = distortion(tracks[name], start, seconds, rng.spawn(1)[0])
         yield Query(name, start / RATE, distortion.speed, distortion.semitones, wave)
 
 

@@ -1,8 +1,8 @@
 """How well sounds are recognised: real music as a catalogue, excerpts as platforms treat them, and strangers.
 
-`python -m benchmarks.soundid [--check]` measures and writes `results/soundid.md` (about half an hour on two cores; first:
-`python -m benchmarks.corpus pull music music-strangers music-twins speech effects`). Needs espeak-ng and rubberband-cli. All questions come from one seed. One operating point: the
-one that the matcher is shipped with.
+`python -m benchmarks.soundid [--check]` measures and writes `results/soundid.md` (about half an hour on two cores).
+First: `python -m benchmarks.corpus pull music music-strangers music-twins speech effects`. Needs espeak-ng and
+rubberband-cli. All questions come from one seed. One operating point: the one that the matcher is shipped with.
 """
 
 from __future__ import annotations
@@ -204,7 +204,9 @@ def measure(rounds: int, strangers: int) -> dict[str, Any]:
         index.add(made)
         indexed = time.process_time() - began
         sounds = {name: to_matcher(floats(wave)) for name, wave in effects().items()}
-        index.add((len(made) + n, name, "effect", name, Fingerprint.of(w)) for n, (name, w) in enumerate(sounds.items(), 1))
+        index.add(
+            (len(made) + n, name, "effect", name, Fingerprint.of(w)) for n, (name, w) in enumerate(sounds.items(), 1)
+        )
         del waves, made
         jobs = [(n, name, seconds, rounds) for seconds in (5.0, 10.0) for n, name in enumerate(conditions())]
         with ProcessPoolExecutor(2, initializer=_open, initargs=(folder,)) as pool:
@@ -257,7 +259,9 @@ def bars(data: dict[str, Any]) -> list[Bar]:
     """Each figure against what it must reach."""
     five, ten = data["rows"]["5"], data["rows"]["10"]
     made = [Bar(name, 100 * row["found"], BARS.get(name, OTHER_BAR), unit="%") for name, row in five.items()]
-    made.append(Bar("mean of all rows", 100 * float(np.mean([row["found"] for row in five.values()])), MEAN_BAR, unit="%"))
+    made.append(
+        Bar("mean of all rows", 100 * float(np.mean([row["found"] for row in five.values()])), MEAN_BAR, unit="%")
+    )
     alarms = sum(kind["alarms"] for kind in data["strangers"].values())
     asked = sum(kind["asked"] for kind in data["strangers"].values())
     made.append(Bar("false alarms", alarms / asked, 0.001, "<=", note=f"{alarms} of {asked} strangers"))
@@ -274,7 +278,12 @@ def bars(data: dict[str, Any]) -> list[Bar]:
     as_it_is = [row["cpu_ms"] for name, row in five.items() if name in ("clean", "MP3 64k", "AAC 64k")]
     slowest = max(*(row["cpu_ms"] for row in five.values()), *(k["cpu_ms"] for k in data["strangers"].values()))
     made += [
-        Bar("two sounds in turn, both named with their ranges", 100 * data["in_turn"][0] / data["in_turn"][1], 90, unit="%"),
+        Bar(
+            "two sounds in turn, both named with their ranges",
+            100 * data["in_turn"][0] / data["in_turn"][1],
+            90,
+            unit="%",
+        ),
         Bar("near-duplicates told apart", 100 * data["twins"][0] / data["twins"][1], 90, unit="%"),
         Bar("CPU a 5-s query, unmodified", max(as_it_is), 60, "<=", unit="ms"),
         Bar("CPU a 5-s query, slowest row", slowest, 300, "<=", unit="ms"),
@@ -289,11 +298,11 @@ def body(data: dict[str, Any]) -> str:
     five, ten = data["rows"]["5"], data["rows"]["10"]
     size = data["mb_per_hour"]
     lines = [
-        f"{data['tracks']} tracks, the first {TRACK_S:.0f} s of each ({data['hours']:.2f} h), and {data['effects']} effects. "
-        f"Index, MB an hour of sound: {size['hashes']:.2f} of hashes; {size['peaks']:.2f} of peaks and {size['signs']:.2f} "
-        "of the whitened waveform's signs, for verification. Intervals are Wilson's, 95 %. A start offset is right within "
-        f"{OFFSET_S} s, or where the track is to the ear the same (correlation of at least 0.9): many of these tracks are "
-        "made of loops; *strictly* is without that.\n",
+        f"{data['tracks']} tracks, the first {TRACK_S:.0f} s of each ({data['hours']:.2f} h), and {data['effects']} "
+        f"effects. Index, MB an hour of sound: {size['hashes']:.2f} of hashes; for verification {size['peaks']:.2f} of "
+        f"peaks and {size['signs']:.2f} of the whitened waveform's signs. Intervals are Wilson's, 95 %. A start offset is "
+        f"right within {OFFSET_S} s, or where the track is to the ear the same (correlation of at least 0.9): many of "
+        "these tracks are made of loops; *strictly* is without that.\n",
         table(
             (
                 "condition",

@@ -181,6 +181,8 @@ class Sound(Base):
     source_sha256: Mapped[str | None]
     """Of the catalogue file; null for sounds that uploads brought."""
     created_at: Mapped[datetime]
+    compared_at: Mapped[datetime | None]
+    """When it was held against the sounds that were there: null until it was."""
 
     # On PostgreSQL a change of a column with a full unique index shuts out whoever writes a row that refers to this
     # one, and commits and merges would lock each other for ever. So `seq` is unique by its counter alone, and the index
@@ -196,6 +198,7 @@ class Sound(Base):
         ),
         Index(None, "merged_into"),
         Index(None, "created_at"),
+        Index(None, "compared_at"),
     )
 
 

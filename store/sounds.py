@@ -153,6 +153,23 @@ class Sounds:
             gone = {"state": "merged", "merged_into": whole, "seq": count_up(connection, SOUNDS_COUNTER)}
             connection.execute(update(Sound).where(Sound.sound_id == part).values(gone))
 
+    def uncompared_sounds(self, limit: int) -> list[SoundRow]:
+        """Live songs and originals that `mark_compared` has not named, the oldest first."""
+        waiting = (
+            select(Sound.seq, Sound.sound_id, Sound.kind, Sound.title, Sound.fingerprint)
+            .where(Sound.compared_at.is_(None), Sound.state == "live", Sound.kind != "effect")
+            .order_by(Sound.seq)
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            return [SoundRow(**row._mapping) for row in connection.execute(waiting)]
+
+    def mark_compared(self, sound_id: str) -> None:
+        """This sound was held against those that were there."""
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            connection.execute(update(Sound).where(Sound.sound_id == sound_id).values(compared_at=now))
+
     def remove_sound(self, sound_id: str) -> bool:
         """Forget a sound and its fingerprint; documents that name it stay as they are. False: unknown."""
         with self._database.write() as connection:

@@ -40,6 +40,10 @@ class SoundLibrary:
         """Known sounds in an upload, as far as this machine's copy has come."""
         return self._matcher.match(fingerprint)
 
+    def same(self, sound_id: str, fingerprint: Fingerprint, as_it_is: bool) -> list[SoundMatch]:
+        """Other known sounds in this one."""
+        return self._matcher.match(fingerprint, without={sound_id}, as_it_is=as_it_is)
+
     def sync(self, source: SoundSource) -> int:
         """Take in what the store has and the copy has not. Returns how many sounds that were."""
         taken = 0

@@ -19,6 +19,7 @@ from tasks import runtime
 from tasks.enqueue import send
 from tasks.job import Desk
 from tasks.leases import LeaseKeeper
+from tasks.reconcile import reconcile
 from tasks.sound_library import SoundLibrary
 from tasks.sweep import sweep
 from workers import metrics
@@ -29,6 +30,7 @@ from workers.settings import Settings
 log = logging.getLogger(__name__)
 
 SWEEP_S = 5.0
+RECONCILE_S = 5.0
 PUSH_S = 0.2
 HELPER_CONNECTIONS = 6
 """Connections to the store beside those of the uploads in flight: leases, sweeper, pusher, a sync in a commit."""
@@ -74,6 +76,7 @@ class Node:
         """Begin the node's own rounds."""
         self.leases.start()
         self._every(SWEEP_S, "sweeper", self._sweep)
+        self._every(RECONCILE_S, "reconciler", lambda: reconcile(self.store, self.library))
         if self._settings.stream_url is not None:
             self._every(PUSH_S, "pusher", self._pusher())
         if self._settings.worker.metrics_port is not None:

@@ -2,9 +2,9 @@
 
 Correlated block by block, so that the tempo need be known to a few parts in ten thousand only. What a correlation is
 worth is told by its rank among those at the other lags of its block: tones that two pieces share correlate highly, but
-at one lag as at another, and a drum from the same box at one block's lag, not at the next one's. A recording and itself
-agree in every block at the same lag, or along a line where the tempo differs a little; chance does not, and how unlikely
-it would is the evidence (Fisher's method of combining probabilities).
+at one lag as at another, and a drum from the same box at one block's lag, not at the next one's. A recording and
+itself agree in every block at the same lag, or along a line where the tempo differs a little; chance does not, and how
+unlikely it would is the evidence (Fisher's method of combining probabilities).
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from models.soundid.features import HOP, RATE
+from models.soundid.features import HOP
 from models.soundid.jit import compiled
 from models.soundid.proposals import Alignment
 from models.soundid.view import IndexView
-from models.soundid.whitening import DECIMATION, SIGN_RATE, Signs, unpacked
+from models.soundid.whitening import DECIMATION, Signs, unpacked
 
 SAMPLES_PER_FRAME = HOP / DECIMATION
 BLOCK = 1333
@@ -29,6 +29,8 @@ LAGS = 160
 DRIFT = 20
 """Steps of `DRIFT_STEP` to either side by which the lag may change from block to block."""
 DRIFT_STEP = 0.25
+HOPELESS = 10.0
+"""Evidence below which no finer look is taken, nats."""
 OVERSAMPLED = 4
 """The upload's waveform is interpolated linearly between so many points a sample."""
 PIECE_FRAMES = 10.0
@@ -54,10 +56,13 @@ class Coherence:
 
     Attributes:
         nats: negative logarithm of the probability that chance agrees as well along one line; several are tried.
+        strength: mean correlation of a block, in units of chance: of several alignments that are beyond doubt, the one
+            with the most is the right one.
         alignment: with tempo and offset as exact as the waveforms tell.
     """
 
     nats: float
+    strength: float
     alignment: Alignment
 
 
@@ -75,13 +80,16 @@ class Waveform:
         """Judge an alignment by times [begin, end) of the upload, frames."""
         first = _correlated(self, view.signs(alignment.sound), alignment, begin, end)
         if first is None:
-            return Coherence(0.0, alignment)
-        exact = _corrected(alignment, begin, *_line(first, DRIFT, DRIFT_STEP)[1:])
+            return Coherence(0.0, 0.0, alignment)
+        nats, strength, lag, drift = _line(first, DRIFT, DRIFT_STEP)
+        if nats < HOPELESS:
+            return Coherence(nats, strength, alignment)
+        exact = _corrected(alignment, begin, lag, drift)
         second = _correlated(self, view.signs(alignment.sound), exact, begin, end)
         if second is None:
-            return Coherence(0.0, alignment)
-        nats, lag, drift = _line(second, DRIFT // 2, DRIFT_STEP / 4)
-        return Coherence(nats, _corrected(exact, begin, lag, drift))
+            return Coherence(0.0, 0.0, alignment)
+        nats, strength, lag, drift = _line(second, DRIFT // 2, DRIFT_STEP / 4)
+        return Coherence(nats, strength, _corrected(exact, begin, lag, drift))
 
     def stretch(self, view: IndexView, alignment: Alignment, begin: float, end: float) -> tuple[float, float]:
         """From when to when, frames of the upload, the sound goes on around [begin, end), as far as it does.
@@ -124,7 +132,7 @@ class Waveform:
     ) -> npt.NDArray[np.float64]:
         """[lags, pieces] correlation of so many pieces from `begin` on, frames of the upload, in units of chance."""
         piece = max(1, int(PIECE_FRAMES * alignment.tempo * SAMPLES_PER_FRAME))
-        start = int(round((alignment.tempo * begin + alignment.offset) * SAMPLES_PER_FRAME))
+        start = round((alignment.tempo * begin + alignment.offset) * SAMPLES_PER_FRAME)
         if count <= 0:
             return np.zeros((2 * PIECE_LAGS + 1, 0))
         upload = self.played(alignment, start, count * piece)
@@ -151,7 +159,7 @@ def _correlated(
     sound_end = 8 * len(signs) / SAMPLES_PER_FRAME
     begin = max(begin, 0.0, -alignment.offset / alignment.tempo)
     end = min(end, upload.samples / SAMPLES_PER_FRAME, (sound_end - alignment.offset) / alignment.tempo)
-    start = int(round((alignment.tempo * begin + alignment.offset) * SAMPLES_PER_FRAME))
+    start = round((alignment.tempo * begin + alignment.offset) * SAMPLES_PER_FRAME)
     length = int((end - begin) * alignment.tempo * SAMPLES_PER_FRAME)
     blocks = min(length // BLOCK, MAX_BLOCKS)
     if blocks < MIN_BLOCKS:
@@ -165,27 +173,29 @@ def _correlated(
     return np.asarray(irfft(product, size, axis=1)[:, : 2 * LAGS + 1] / np.maximum(level, 1.0), dtype=np.float32)
 
 
-def _line(correlated: npt.NDArray[np.float32], steps: int, step: float) -> tuple[float, float, float]:
-    """The line of lags along which the blocks agree best: its evidence, lag in the first block, change a block.
+def _line(correlated: npt.NDArray[np.float32], steps: int, step: float) -> tuple[float, float, float, float]:
+    """The line of lags along which the blocks agree best: evidence, strength, lag in the first block, change a block.
 
     Under chance each block's term is exponential, their sum a gamma variate (Fisher's method).
     """
-    from scipy.stats import gamma
+    from scipy.special import gammaincc
 
     evidence = _evidence(correlated)
     lag, drift = _best_line(evidence, steps, step)
     blocks = np.arange(len(evidence))
     lags = np.clip(lag + np.rint(drift * blocks).astype(np.int64), 0, evidence.shape[1] - 1)
     total = float(evidence[blocks, lags].sum())
-    return float(-gamma.logsf(total, len(blocks))), float(lag) - LAGS, float(drift)
+    strength = abs(float(correlated[blocks, lags].mean()))
+    return -math.log(max(float(gammaincc(len(blocks), total)), 1e-300)), strength, float(lag) - LAGS, float(drift)
 
 
 def _evidence(correlated: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """[blocks, lags] negative logarithm of the share of lags at which the block agrees as well."""
-    order = np.argsort(-np.abs(correlated), axis=1, kind="stable")
-    ranks = np.empty_like(order)
-    np.put_along_axis(ranks, order, np.arange(1, correlated.shape[1] + 1)[None, :], axis=1)
-    return -np.log(ranks / correlated.shape[1]).astype(np.float32)
+    lags = correlated.shape[1]
+    order = np.argsort(-np.abs(correlated), axis=1)
+    evidence = np.empty_like(correlated)
+    np.put_along_axis(evidence, order, -np.log(np.arange(1, lags + 1, dtype=np.float32) / lags)[None, :], axis=1)
+    return evidence
 
 
 @compiled
@@ -217,9 +227,7 @@ def _corrected(alignment: Alignment, begin: float, lag: float, drift: float) -> 
 
 
 @compiled
-def _interpolated(
-    line: npt.NDArray[np.float32], begin: float, step: float, count: int
-) -> npt.NDArray[np.float32]:
+def _interpolated(line: npt.NDArray[np.float32], begin: float, step: float, count: int) -> npt.NDArray[np.float32]:
     out = np.zeros(count, np.float32)
     last = len(line) - 1
     for number in range(count):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -16,4 +16,4 @@ def compiled(function: Function) -> Function:
         made = njit(nogil=True, cache=True)(function)
     except RuntimeError:  # neither beside the module nor in the user's cache may anything be written
         made = njit(nogil=True)(function)
-    return made  # type: ignore[no-any-return]
+    return cast(Function, made)

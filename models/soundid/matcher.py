@@ -1,10 +1,10 @@
 """Which known sounds an upload uses: where, from where in them, how fast and how high.
 
 In each block of the upload pairs of peaks *propose* alignments of known sounds (`proposals`), first as the sounds are,
-then, if nothing is found so, under a bank of speeds, tempi and pitches. What is proposed is *refined* (`refinement`) and
-judged twice. The same recording, at whatever plain speed, agrees in *phase* (`coherence`): nothing else does, and
-neither a voice over it nor noise of its own loudness hides it. Where tempo or pitch were changed alone, phases are gone;
-there the *peaks* must agree (`verify`), far more than they do between pieces that resemble each other.
+then, if nothing is found so, under a bank of speeds, tempi and pitches. What is proposed is *refined* (`refinement`)
+and judged twice. The same recording, at whatever plain speed, agrees in *phase* (`coherence`): nothing else does, and
+neither a voice over it nor noise of its own loudness hides it. Where tempo or pitch were changed alone, phases are
+gone; there the *peaks* must agree (`verify`), far more than they do between pieces that resemble each other.
 
 Several sounds are found one after another, each in what the ones before leave unexplained.
 """
@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from models.soundid.features import HOP_S, RATE
 from models.soundid.coherence import SAMPLES_PER_FRAME, Waveform
+from models.soundid.features import HOP_S, RATE
 from models.soundid.fingerprint import Fingerprint
 from models.soundid.index import DiskIndex
 from models.soundid.proposals import AS_IT_IS, STEPS_PER_SEMITONE, Alignment, Playing, bank, propose
@@ -31,19 +31,23 @@ BLOCK_FRAMES = 800
 """The upload is searched in blocks of 8 s ..."""
 STEP_FRAMES = 500
 """... every 5 s: any 3 s lie within one."""
-BANK_RANK = 10
+BANK_RANK = 12
 """Peaks that vote under other playings: those that fewer than so many neighbours exceed."""
 POSTINGS, BANK_POSTINGS = 600_000, 150_000
 """Postings that are read at most: of the sounds as they are, and of each other playing."""
-MIN_GAIN = 12.0
+MIN_GAIN = 9.0
 """What votes must be worth for an alignment to be looked at, nats."""
-JUDGED = 32
+JUDGED = 40
 """Alignments of a block and round that are judged, the best first."""
 AMONG = 0.35
-"""Once one is believed, those whose votes are worth so much of its own are still looked at: where a sound repeats itself
-its repetitions differ little."""
+"""Once one is believed, those whose votes are worth so much of its own are still looked at: where a sound repeats
+itself its repetitions differ little."""
 SAME_FRAMES = 25
 """Proposals of one sound that are so near in the middle of the block are one."""
+PART = 0.6
+"""Where peaks show in less of the block than this, that part is judged alone as well."""
+SAME_TEMPO, OTHER_TEMPO = 0.001, 0.03
+"""Tempi by time and by pitch that differ by less are one, and by more are an error."""
 MAX_ROUNDS = 6
 """Sounds searched one after another in a block."""
 MAX_MATCHES = 40
@@ -53,7 +57,7 @@ MIN_USE_FRAMES = 100
 COVERED = 0.7
 """Share of a block that is explained by uses above which other playings are not tried."""
 
-COHERENT = 25.0
+COHERENT = 28.0
 """Evidence of the phases, nats, from which on a use is believed: the operating point."""
 COHERENT_SCALE = 4.0
 """Nats above it in which the odds of the score grow by e."""
@@ -107,6 +111,14 @@ class _Use:
     """Natural logarithm of the odds that it is true."""
     begin: float
     end: float
+    strength: float = 0.0
+    """Of its coherence; 0: it goes by its peaks."""
+
+    def better(self, other: _Use) -> bool:
+        """Whether it is the likelier of two readings of the same block."""
+        if self.strength and other.strength:
+            return self.strength > other.strength
+        return self.odds > other.odds
 
     def repeats(self, other: _Use) -> bool:
         """Whether it says what the other says already."""
@@ -131,12 +143,20 @@ class Matcher:
             index.add([(1, "warm", "song", None, sound)])
             Matcher(index).match(sound)
 
-    def match(self, fingerprint: Fingerprint) -> list[SoundMatch]:
-        """The uses of known sounds in an upload, by where they start. Empty: none that can be told from chance."""
+    def match(
+        self, fingerprint: Fingerprint, without: Collection[str] = (), as_it_is: bool = False
+    ) -> list[SoundMatch]:
+        """The uses of known sounds in an upload, by where they start. Empty: none that can be told from chance.
+
+        Args:
+            fingerprint: of the upload.
+            without: ids of sounds that are taken not to be there.
+            as_it_is: find only what is played as the catalogue has it; a fraction of the time.
+        """
         view = self._index.view()
         if view.frames == 0 or len(fingerprint.peaks) < MIN_PEAKS:
             return []
-        search = _Search(view, fingerprint)
+        search = _Search(view, fingerprint, without, () if as_it_is else bank())
         for start in range(0, max(1, fingerprint.frames - (BLOCK_FRAMES - STEP_FRAMES)), STEP_FRAMES):
             if len(search.uses) >= MAX_MATCHES:
                 break
@@ -147,8 +167,11 @@ class Matcher:
 class _Search:
     """The search of one upload."""
 
-    def __init__(self, view: IndexView, fingerprint: Fingerprint) -> None:
+    def __init__(
+        self, view: IndexView, fingerprint: Fingerprint, without: Collection[str], playings: Sequence[Playing]
+    ) -> None:
         self._view, self._fingerprint = view, fingerprint
+        self._without, self._playings = without, playings
         self._peaks = fingerprint.peaks
         self._grid = Grid(fingerprint.peaks, fingerprint.frames)
         self._waveform = Waveform(fingerprint.signs)
@@ -159,7 +182,7 @@ class _Search:
         high = min(high, self._fingerprint.frames)
         self._round_after_round(low, high, (AS_IT_IS,), SURE)
         if self._covered(low, high) < COVERED:
-            self._round_after_round(low, high, (AS_IT_IS, *bank()), 0.0)
+            self._round_after_round(low, high, (AS_IT_IS, *self._playings), 0.0)
 
     def _covered(self, low: int, high: int) -> float:
         there = np.zeros(max(1, high - low), dtype=np.bool_)
@@ -184,6 +207,7 @@ class _Search:
                     if playing == AS_IT_IS
                     else propose(self._view, strongest, playing, BANK_POSTINGS)
                 )
+                if not self._without or self._view.entry(alignment.sound).sound_id not in self._without
             )
             best = self._best(low, high, _distinct(proposed, 0.5 * (low + high)))
             if best is None or best.odds < least:
@@ -206,25 +230,43 @@ class _Search:
             found = refine(self._view, around, alignment)
             if found is None:
                 continue
-            use = self._judged(*found)
-            if use is not None and (best is None or use.odds > best.odds):
+            use = self._judged(*found, low, high)
+            if use is not None and (best is None or use.better(best)):
                 best = use
         return None if best is None else self._whole(best)
 
-    def _judged(self, alignment: Alignment, begin: float, end: float) -> _Use | None:
-        """The alignment by phase or, where tempo and pitch were not changed together, by its peaks."""
+    def _judged(self, alignment: Alignment, begin: float, end: float, low: int, high: int) -> _Use | None:
+        """The alignment by phase or, where tempo and pitch were not changed together, by its peaks.
+
+        Peaks lie in [begin, end); the block is [low, high).
+        """
         if not alignment.playing.resampled:
             evidence = verify(self._view, self._grid, alignment, begin, end)
             if evidence is None or evidence.gain < AGREES or evidence.share < AGREES_SHARE:
                 return None
             return _Use(alignment, (evidence.gain - AGREES) / AGREES_SCALE, evidence.begin, evidence.end)
+        middle = 0.5 * (begin + end)
+        for tempo in self._tempi(alignment):
+            offset = alignment.offset + (alignment.tempo - tempo) * middle
+            exact = replace(alignment, tempo=tempo, offset=offset)
+            # Peaks may show in a part only of what is there.
+            spans = [(float(low), float(high))]
+            if end - begin < PART * (high - low):
+                spans.append((begin, end))
+            for first, last in spans:
+                coherence = self._waveform.coherence(self._view, exact, first, last)
+                if coherence.nats >= COHERENT:
+                    odds = (coherence.nats - COHERENT) / COHERENT_SCALE
+                    return _Use(coherence.alignment, odds, first, last, coherence.strength)
+        return None
+
+    def _tempi(self, alignment: Alignment) -> tuple[float, ...]:
+        """The tempi that an alignment may have: where few peaks lie close together, their pitch tells it better."""
         if alignment.playing == AS_IT_IS:
-            shift = (alignment.tempo - 1.0) * 0.5 * (begin + end)
-            alignment = replace(alignment, tempo=1.0, steps=0.0, offset=alignment.offset + shift)
-        coherence = self._waveform.coherence(self._view, alignment, begin, end)
-        if coherence.nats < COHERENT:
-            return None
-        return _Use(coherence.alignment, (coherence.nats - COHERENT) / COHERENT_SCALE, begin, end)
+            return (1.0,)
+        by_pitch = 2.0 ** (alignment.steps / (12 * STEPS_PER_SEMITONE))
+        apart = abs(by_pitch / alignment.tempo - 1.0)
+        return (alignment.tempo, by_pitch) if SAME_TEMPO < apart < OTHER_TEMPO else (alignment.tempo,)
 
     def _whole(self, use: _Use) -> _Use:
         """The use, followed through the whole upload."""

@@ -103,7 +103,7 @@ def _catalogue(
 
 
 @compiled
-def _query(
+def _query(  # noqa: PLR0912
     times: npt.NDArray[np.float64], bins: npt.NDArray[np.float64], cells: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int32]]:
     size = len(times)

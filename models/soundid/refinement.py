@@ -44,7 +44,7 @@ def refine(view: IndexView, peaks: Peaks, alignment: Alignment) -> tuple[Alignme
     fit = _fit(
         times[low:high].astype(np.float64) + HALF_WINDOW,
         bins[low:high].astype(np.float64),
-        peaks.times + HALF_WINDOW,
+        peaks.times.astype(np.float64) + HALF_WINDOW,
         peaks.bins.astype(np.float64),
         alignment.tempo,
         alignment.steps,
@@ -57,7 +57,7 @@ def refine(view: IndexView, peaks: Peaks, alignment: Alignment) -> tuple[Alignme
 
 
 @compiled
-def _fit(
+def _fit(  # noqa: PLR0912, PLR0915
     times: npt.NDArray[np.float64],
     bins: npt.NDArray[np.float64],
     query_times: npt.NDArray[np.float64],
@@ -133,10 +133,10 @@ def _fit(
     places = np.empty(on)
     on = 0
     for point in range(size):
-        if abs(high[point] - pitch) <= NEAR_STEPS and abs(late[point] - slope * at[point] - shift) <= NEAR_FRAMES:
-            if on < len(places):
-                places[on] = at[point]
-                on += 1
+        there = abs(high[point] - pitch) <= NEAR_STEPS and abs(late[point] - slope * at[point] - shift) <= NEAR_FRAMES
+        if there and on < len(places):
+            places[on] = at[point]
+            on += 1
     places = np.sort(places[:on])
     begin, end = places[on // 20] + middle, places[on - 1 - on // 20] + middle
     return on, tempo + slope, steps - pitch, offset + shift - slope * middle, begin, end

@@ -30,6 +30,7 @@ import os
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,8 @@ POSTINGS_BITS = 3
 """A directory has about an entry for every 2**`POSTINGS_BITS` postings."""
 MAX_BUCKET = 4096
 """Postings kept of one hash in a segment: what occurs everywhere says nothing, and would make every query slow."""
+LINE_STEP = 1024
+"""Frames between the places of the line whose sound is known at once: a power of two."""
 SCANNED = 16
 """Postings of a directory's entry that are scanned; of more, half are left out at a time."""
 MAX_LINE = 2**32 - 2
@@ -185,6 +188,13 @@ class Segment:
         begin, end = int(self.peak_ends[number]), int(self.peak_ends[number + 1])
         return self.peak_times[begin:end], self.peak_bins[begin:end]
 
+    @cached_property
+    def sound_at(self) -> npt.NDArray[np.int32]:
+        """The sound at every `LINE_STEP`-th frame of the line: where to begin to look for a posting's."""
+        at = np.arange(0, int(self.starts[-1]) + 1, LINE_STEP)
+        found = np.searchsorted(self.starts, at, side="right") - 1
+        return np.clip(found, 0, len(self) - 1).astype(np.int32)
+
     def find(self, sound_id: str) -> list[int]:
         """Numbers of the sounds with this id."""
         same = np.flatnonzero(self.keys == np.uint64(sound_key(sound_id)))
@@ -222,7 +232,8 @@ def _ranges(
         first, last = np.int64(0), np.int64(0)
         if upper < len(directory) - 1:
             # Never outside of the table, even where damage has put it out of order.
-            first, last = min(np.int64(directory[upper]), len(low)), min(np.int64(directory[upper + 1]), len(low))
+            size = np.int64(len(low))
+            first, last = min(np.int64(directory[upper]), size), min(np.int64(directory[upper + 1]), size)
         wanted = np.uint8(hashes[at] & 0xFF)
         end = last
         while end - first > SCANNED:

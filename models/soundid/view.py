@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.soundid.jit import compiled
-from models.soundid.segment import Segment, SoundEntry
+from models.soundid.segment import LINE_STEP, Segment, SoundEntry
 
 MAX_POSTINGS = 3_000_000
 """Postings that one lookup gives at most; the most frequent hashes are left out first."""
@@ -108,7 +108,9 @@ class DiskView:
         parts = []
         first = 0
         for segment, gone, (begin, count) in zip(self.segments, self.gone, found, strict=True):
-            rows, sounds, times = _gather(begin, count, counts <= longest, segment.postings, segment.starts, first)
+            rows, sounds, times = _gather(
+                begin, count, counts <= longest, segment.postings, segment.starts, segment.sound_at, first
+            )
             if gone:
                 alive = ~np.isin(sounds - first, np.fromiter(gone, dtype=np.int32))
                 rows, sounds, times = rows[alive], sounds[alive], times[alive]
@@ -117,7 +119,11 @@ class DiskView:
         if len(parts) == 1:
             return Postings(*parts[0])
         none = [np.zeros(0, dtype=np.int32)]
-        return Postings(*(np.concatenate([*none, *column]) for column in zip(*parts, strict=True))) if parts else Postings(*none * 3)
+        return (
+            Postings(*(np.concatenate([*none, *column]) for column in zip(*parts, strict=True)))
+            if parts
+            else Postings(*none * 3)
+        )
 
 
 @compiled
@@ -127,6 +133,7 @@ def _gather(
     wanted: npt.NDArray[np.bool_],
     postings: npt.NDArray[np.uint32],
     starts: npt.NDArray[np.uint32],
+    sound_at: npt.NDArray[np.int32],
     first: int,
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
     """For each posting of the wanted ranges its row, its sound, counted from `first`, and its frame in that."""
@@ -136,18 +143,15 @@ def _gather(
             total += count[row]
     rows, sounds, times = np.empty(total, np.int32), np.empty(total, np.int32), np.empty(total, np.int32)
     at = 0
+    last = len(starts) - 2
     for row in range(len(begin)):
         if not wanted[row]:
             continue
         for place in range(begin[row], begin[row] + count[row]):
             posting = postings[place]
-            low, high = 0, len(starts) - 2
-            while low < high:
-                middle = (low + high + 1) // 2
-                if starts[middle] <= posting:
-                    low = middle
-                else:
-                    high = middle - 1
+            low = sound_at[min(posting // LINE_STEP, len(sound_at) - 1)]
+            while low < last and starts[low + 1] <= posting:
+                low += 1
             rows[at] = row
             sounds[at] = first + low
             times[at] = posting - starts[low]

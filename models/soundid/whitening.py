@@ -59,7 +59,9 @@ def whiten(waveform: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         return np.zeros(0, dtype=np.float32)
     # Half the filter is cut from the front, so that it delays nothing.
     padded = np.concatenate([waveform, np.zeros(TAPS, dtype=np.float32)])
-    low = upfirdn(_lowpass(), np.concatenate([np.zeros(-(TAPS // 2) % DECIMATION, dtype=np.float32), padded]), 1, DECIMATION)
+    low = upfirdn(
+        _lowpass(), np.concatenate([np.zeros(-(TAPS // 2) % DECIMATION, dtype=np.float32), padded]), 1, DECIMATION
+    )
     low = low[-(-(TAPS // 2) // DECIMATION) :][:size]
     hop = FRAME // 2
     window = np.sqrt(np.hanning(FRAME + 1)[:-1]).astype(np.float32)

@@ -65,7 +65,8 @@ def track(seed: int, seconds: float = 30.0, tempo: float | None = None, progress
                 put(at, tone(root * 2 ** (note / 12), 4 * beat, chord_voice, chord_decay, rng.random(8)), 0.12)
         if pattern[number % 8] and rng.random() < 0.9:
             note = chord[rng.integers(3)] + 12 * rng.integers(1, 3) + rng.choice([0, 0, 2, -2])
-            put(at, tone(root * 2 ** (note / 12), beat, melody_voice, melody_decay, rng.random(6)), rng.uniform(0.1, 0.2))
+            melody = tone(root * 2 ** (note / 12), beat, melody_voice, melody_decay, rng.random(6))
+            put(at, melody, rng.uniform(0.1, 0.2))
         if number % 4 == 0:
             t = np.arange(3000) / RATE
             phase = kick_hz * t + kick_bend * (1 - np.exp(-30 * t))

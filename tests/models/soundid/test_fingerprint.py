@@ -18,6 +18,7 @@ def test_bytes_there_and_back(fingerprints):
         assert again.to_bytes() == data
         assert (again.hashes == fingerprint.hashes).all()
         assert (again.times == fingerprint.times).all()
+        assert (again.signs == fingerprint.signs).all()
         assert (again.frames, again.duration_s, again.active_s) == (
             fingerprint.frames,
             fingerprint.duration_s,
@@ -81,8 +82,10 @@ def test_flipped_bytes_are_an_error_or_a_fingerprint(data):
     assert fingerprint.recognisable in (True, False)
 
 
+SMALL_SIGNS = round(4.1 * SIGN_RATE) // 8
 SMALL = Fingerprint(
     Peaks(np.arange(0, 400, 9, dtype=np.uint32), np.arange(45, dtype=np.uint16) * 20, np.zeros(45, np.uint8)),
+    np.arange(SMALL_SIGNS, dtype=np.uint8),
     410,
     4.1,
     4.0,
@@ -98,7 +101,8 @@ def _observed(**changes):
     "changes",
     [
         {"error": "boom"},
-        {"format": 2},
+        {"format": 1},
+        {"format": 3},
         {"format": None},
         {"frames": -1},
         {"frames": 10},
@@ -112,10 +116,22 @@ def _observed(**changes):
         {"bins": np.zeros(44, np.uint16)},
         {"ranks": np.full(45, 99, np.uint8)},
         {"times": ["x"] * 45},
+        {"duration_s": 8.2},
+        {"signs": np.zeros(SMALL_SIGNS - 5, np.uint8)},
+        {"signs": np.zeros(SMALL_SIGNS + 5, np.uint8)},
+        {"signs": np.zeros(0, np.uint8)},
+        {"signs": np.zeros(SMALL_SIGNS, np.int8)},
+        {"signs": np.zeros(SMALL_SIGNS, np.bool_)},
+        {"signs": np.zeros(SMALL_SIGNS, np.float64)},
+        {"signs": np.zeros((SMALL_SIGNS, 1), np.uint8)},
+        {"signs": np.uint8(1)},
+        {"signs": None},
+        {"signs": b"\0" * SMALL_SIGNS},
     ],
 )
 def test_a_hostile_observation_is_refused(changes):
-    assert Fingerprint.from_observation(_observed()).frames == 410
+    read = Fingerprint.from_observation(_observed())
+    assert (read.frames, read.signs.tolist()) == (410, np.arange(SMALL_SIGNS, dtype=np.uint8).tolist())
     with pytest.raises(FingerprintError):
         Fingerprint.from_observation(_observed(**changes))
 
@@ -123,6 +139,9 @@ def test_a_hostile_observation_is_refused(changes):
 def test_missing_columns_and_foreign_safetensors_are_refused():
     with pytest.raises(FingerprintError):
         Fingerprint.from_observation({})
+    for column in ("times", "bins", "ranks", "signs"):
+        with pytest.raises(FingerprintError):
+            Fingerprint.from_observation({key: value for key, value in _observed().items() if key != column})
     with pytest.raises(FingerprintError):
         Fingerprint.from_bytes(save({"weights": np.zeros(3, np.float32)}))
     with pytest.raises(FingerprintError):

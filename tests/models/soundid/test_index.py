@@ -29,7 +29,9 @@ def small(seed, peaks=60):
     times = np.cumsum(rng.integers(3, 9, peaks)).astype(np.uint32)
     bins = rng.integers(8, 1470, peaks).astype(np.uint16)
     frames = int(times[-1]) + 1
-    return Fingerprint(Peaks(times, bins, np.zeros(peaks, np.uint8)), np.zeros(int(frames / 100 * SIGN_RATE) // 8, np.uint8), frames, frames / 100, frames / 100, frames / 100)
+    signs = rng.integers(0, 256, int(frames / 100 * SIGN_RATE) // 8).astype(np.uint8)
+    duration = frames / 100
+    return Fingerprint(Peaks(times, bins, np.zeros(peaks, np.uint8)), signs, frames, duration, duration, duration)
 
 
 def sound(number, seed=None):
@@ -37,7 +39,7 @@ def sound(number, seed=None):
 
 
 def held(index):
-    """Everything an index answers, by sound id: entry, peaks, and all its postings."""
+    """Everything an index holds of its sounds, by sound id: entry, peaks and signs."""
     view = index.view()
     answer = {}
     first = 0
@@ -46,7 +48,7 @@ def held(index):
             if number not in gone:
                 entry = view.entry(first + number)
                 times, bins = view.peaks(first + number)
-                answer[entry.sound_id] = (entry, times.tolist(), bins.tolist())
+                answer[entry.sound_id] = (entry, times.tolist(), bins.tolist(), view.signs(first + number).tolist())
         first += len(segment)
     return answer
 
@@ -79,10 +81,11 @@ def test_lookup_gives_what_went_in(tmp_path):
         assert f"s_{number}" in index
         assert found(index, small(number)) == {f"s_{number}"}
     assert found(index, small(999)) == set()
-    entry, times, bins = held(index)["s_7"]
+    entry, times, bins, signs = held(index)["s_7"]
     assert entry == SoundEntry(7, "s_7", "song", "Title 7 é", small(7).frames)
     assert times == small(7).reference.times.tolist()
     assert bins == small(7).reference.bins.tolist()
+    assert signs == small(7).signs.tolist()
 
 
 def test_postings_equal_a_plain_dictionary(tmp_path):
@@ -385,9 +388,9 @@ def test_a_broken_or_future_manifest_says_how_to_mend(tmp_path, manifest):
 def test_a_future_segment_is_refused(tmp_path):
     path = _one(tmp_path)
     data = path.read_bytes()
-    assert b'"format":"1"' in data
-    path.write_bytes(data.replace(b'"format":"1"', b'"format":"2"'))
-    with pytest.raises(IndexCorrupt, match="format 2"):
+    assert b'"format":"2"' in data
+    path.write_bytes(data.replace(b'"format":"2"', b'"format":"3"'))
+    with pytest.raises(IndexCorrupt, match="format 3"):
         DiskIndex(tmp_path)
 
 
@@ -416,7 +419,7 @@ def test_a_crowded_bucket_is_bounded_and_counted(tmp_path):
     times = np.arange(0, 6 * (MAX_BUCKET + 500), 6, dtype=np.uint32)
     peaks = Peaks(times, np.full(len(times), 400, np.uint16), np.zeros(len(times), np.uint8))
     frames = int(times[-1]) + 1
-    fingerprint = Fingerprint(peaks, frames, frames / 100, 1.0, 1.0)
+    fingerprint = Fingerprint(peaks, np.zeros(0, np.uint8), frames, frames / 100, 1.0, 1.0)
     index = DiskIndex(tmp_path)
     index.add([(1, "s_1", "song", None, fingerprint)])
     stats = index.stats()
@@ -455,4 +458,4 @@ def test_titles_may_hold_anything(tmp_path):
     titles = [None, "", "x" * 5000, 'quo"te\n\x00', "音楽 🎵", json.dumps(["a"])]
     index.add((number, f"s_{number}", "song", title, small(number)) for number, title in enumerate(titles, start=1))
     index.compact()
-    assert [entry.title for entry, _, _ in held(index).values()] == titles
+    assert [entry.title for entry, *_ in held(index).values()] == titles
