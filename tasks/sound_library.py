@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from models.soundid.fingerprint import Fingerprint
+from models.soundid.fingerprint import Fingerprint, FingerprintError
 from models.soundid.index import DiskIndex
 from models.soundid.matcher import Matcher, SoundMatch
 from store.store import SoundRow
+
+log = logging.getLogger(__name__)
 
 SOUNDID_VERSION = "landmarks@2"
 PAGE = 500
@@ -55,12 +58,17 @@ class SoundLibrary:
 
     def _absorb(self, sounds: Sequence[SoundRow]) -> None:
         """Take in one page of changes, in one step: a copy that is killed here has all of them or none."""
-        living = [
-            (sound.seq, sound.sound_id, sound.kind, sound.title, Fingerprint.from_bytes(sound.fingerprint))
-            for sound in sounds
-            if sound.fingerprint is not None
-        ]
-        gone = [(sound.seq, sound.sound_id) for sound in sounds if sound.fingerprint is None]
+        living, gone = [], []
+        for sound in sounds:
+            try:
+                if sound.fingerprint is not None:
+                    fingerprint = Fingerprint.from_bytes(sound.fingerprint)
+                    living.append((sound.seq, sound.sound_id, sound.kind, sound.title, fingerprint))
+                    continue
+            except FingerprintError as error:
+                # One that an older version made shall not keep the others from being recognised.
+                log.error("sound %s is not recognised: %s; add it again from its file", sound.sound_id, error)
+            gone.append((sound.seq, sound.sound_id))
         self.index.update(living, gone)
 
     @classmethod

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from fractions import Fraction
 
 import av
 import numpy as np
 import numpy.typing as npt
 import pytest
+from scipy.signal import resample_poly
 
 from models.soundid.fingerprint import Fingerprint
+from models.soundid.index import DiskIndex
 
 RATE = 16_000
 Wave = npt.NDArray[np.float32]
@@ -144,6 +147,15 @@ def recode(wave: Wave, codec: str, container: str, bit_rate: int) -> Wave:
     return np.concatenate([part.to_ndarray().reshape(-1) for part in parts]).astype(np.float32)
 
 
+def played(wave: Wave, start: float, seconds: float, speed: float = 1.0) -> Wave:
+    """`seconds` of a sound from `start` on, faster (and as much higher) by resampling."""
+    cut = wave[round(start * RATE) : round((start + seconds) * RATE)]
+    ratio = Fraction(speed).limit_denominator(100)
+    if ratio == 1:
+        return cut
+    return np.asarray(resample_poly(cut, ratio.denominator, ratio.numerator), dtype=np.float32)
+
+
 @pytest.fixture(scope="session")
 def tracks() -> dict[str, Wave]:
     """Eight songs of 30 s."""
@@ -157,6 +169,22 @@ def fingerprints(tracks: dict[str, Wave]) -> dict[str, Fingerprint]:
 
 
 @pytest.fixture(scope="session")
+def songs(tmp_path_factory: pytest.TempPathFactory, fingerprints: dict[str, Fingerprint]) -> DiskIndex:
+    """An index of `tracks`, in their order: song-3 is the view's sound 3."""
+    index = DiskIndex(tmp_path_factory.mktemp("songs"))
+    index.add((n, name, "song", name.upper(), fp) for n, (name, fp) in enumerate(fingerprints.items(), start=1))
+    return index
+
+
+@pytest.fixture(scope="session")
 def make() -> dict[str, Callable[..., Wave]]:
     """The makers of sounds, for tests (a conftest cannot be imported)."""
-    return {"track": track, "speech": speech, "noise": noise, "mix": mix, "recode": recode, "tone": tone}
+    return {
+        "track": track,
+        "speech": speech,
+        "noise": noise,
+        "mix": mix,
+        "recode": recode,
+        "tone": tone,
+        "played": played,
+    }

@@ -1,0 +1,86 @@
+from dataclasses import replace
+
+import librosa
+import numpy as np
+import pytest
+
+from models.soundid.fingerprint import Fingerprint
+from models.soundid.matcher import AGREES, AGREES_SHARE
+from models.soundid.proposals import AS_IT_IS, STEPS_PER_SEMITONE, Alignment
+from models.soundid.verify import Grid, explain, extend, verify
+
+SECONDS = 8.0
+
+
+def start_of(number):
+    return 9.0 + number + 0.0037
+
+
+def true(number, tempo=1.0, semitones=0.0):
+    return Alignment(number, tempo, semitones * STEPS_PER_SEMITONE, 100 * start_of(number), 0.0, AS_IT_IS)
+
+
+def grid_of(wave):
+    fingerprint = Fingerprint.of(wave)
+    return Grid(fingerprint.peaks, fingerprint.frames)
+
+
+def test_peaks_agree_where_only_the_tempo_or_the_pitch_was_changed(songs, tracks, make):
+    for number in (1, 4, 6):
+        wave = make["played"](tracks[f"song-{number}"], start_of(number), SECONDS)
+        slow = librosa.effects.time_stretch(wave, rate=0.9)
+        high = librosa.effects.pitch_shift(wave, sr=16_000, n_steps=2)
+        for changed, alignment in ((slow, true(number, 0.9)), (high, true(number, 1.0, 2.0))):
+            grid = grid_of(changed)
+            evidence = verify(songs.view(), grid, alignment, 0, grid.frames)
+            assert evidence.gain > AGREES
+            assert evidence.share > AGREES_SHARE
+            assert 0 <= evidence.begin < 100
+            assert grid.frames - 150 < evidence.end <= grid.frames
+
+
+def test_elsewhere_and_in_other_sounds_they_do_not(songs, tracks, make):
+    for number in (1, 4):
+        grid = grid_of(make["played"](tracks[f"song-{number}"], start_of(number), SECONDS))
+        wrong = [replace(true(number), offset=true(number).offset + by) for by in (-333, -9, 9, 151)]
+        wrong += [replace(true(number), steps=by * STEPS_PER_SEMITONE) for by in (-2, 1, 3)]
+        wrong += [replace(true(number), sound=other) for other in range(8) if other != number]
+        for alignment in wrong:
+            evidence = verify(songs.view(), grid, alignment, 0, grid.frames)
+            assert evidence is None or evidence.gain < AGREES or evidence.share < AGREES_SHARE
+
+
+def test_what_is_outside_of_the_sound_says_nothing(songs, tracks):
+    grid = grid_of(tracks["song-0"][:80_000])
+    for offset in (1e6, -1e6):
+        assert verify(songs.view(), grid, replace(true(0), offset=offset), 0, grid.frames) is None
+    assert verify(songs.view(), grid_of(np.zeros(0, np.float32)), true(0), 0, 800) is None
+
+
+def test_a_range_is_followed_to_its_ends(songs, tracks, make):
+    for number in (2, 5):
+        there = make["played"](tracks[f"song-{number}"], start_of(number), 12.0)
+        wave = np.concatenate([make["speech"](number, 5.0), there, make["speech"](50 + number, 5.0)])
+        alignment = replace(true(number), offset=true(number).offset - 500)
+        grid = grid_of(wave)
+        evidence = verify(songs.view(), grid, alignment, 700, 1100)
+        followed = extend(songs.view(), grid, alignment, evidence)
+        assert followed.gain > evidence.gain
+        assert followed.begin == pytest.approx(500, abs=60)
+        assert followed.end == pytest.approx(1700, abs=60)
+
+
+def test_what_is_explained_is_found_no_more(songs, tracks, make):
+    first = make["played"](tracks["song-2"], start_of(2), SECONDS)
+    grid = grid_of(make["mix"](first, make["played"](tracks["song-6"], start_of(6), SECONDS), 0))
+    before = {number: verify(songs.view(), grid, true(number), 0, grid.frames) for number in (2, 6)}
+    assert min(evidence.gain for evidence in before.values()) > AGREES
+    drawn = grid.all.copy()
+    explain(songs.view(), grid, true(2), 0, grid.frames)
+    assert 0.2 < grid.explained.mean() < 0.9
+    assert (grid.all == drawn).all()
+    assert not (grid.rest & ~grid.all).any()
+    again = verify(songs.view(), grid, true(2), 0, grid.frames)
+    assert again is None or again.gain < 0.2 * before[2].gain
+    # The other keeps most of what it has.
+    assert verify(songs.view(), grid, true(6), 0, grid.frames).gain > 0.4 * before[6].gain
