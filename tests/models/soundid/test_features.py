@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from models.soundid import features
-from models.soundid.features import BIN_STEPS, BINS, BINS_PER_OCTAVE, LOWEST_HZ, QUERY_RANK, extract
+from models.soundid.features import BIN_STEPS, BINS, BINS_PER_OCTAVE, LOUDEST, LOWEST_HZ, QUERY_RANK, bounded, extract
 
 
 def test_a_plucked_note_peaks_at_its_frequency_and_moment(make):
@@ -80,10 +80,20 @@ def test_any_length(length):
 def test_values_that_are_no_sound(value, tracks):
     wave = tracks["song-0"][:80_000].copy()
     wave[20_000:20_400] = value
-    found = extract(wave)
+    tame = bounded(wave)
+    assert (tame.dtype, len(tame)) == (np.float32, 80_000)
+    assert np.abs(tame).max() <= LOUDEST
+    assert (tame[:20_000] == wave[:20_000]).all()
+    assert (tame[20_400:] == wave[20_400:]).all()
+    found = extract(tame)
     assert found.frames == (80_000 - features.WINDOW) // features.HOP + 1
     assert len(found.peaks) > 50
     assert np.isfinite(found.active_s)
+
+
+def test_what_is_sound_is_left_as_it_is(tracks):
+    assert np.shares_memory(bounded(tracks["song-0"]), tracks["song-0"])
+    assert bounded(np.zeros((0,), np.float64)).dtype == np.float32
 
 
 def test_steady_sounds_are_not_active(make):
