@@ -101,7 +101,9 @@ class Waveform:
         core = self._pieces(signs, alignment, begin, int((end - begin) / PIECE_FRAMES), 0)[PIECE_LAGS]
         if len(core) == 0:
             return begin, end
-        expected = min(max(float(core.mean()), STRENGTH[0]), STRENGTH[1])
+        # An upload may be turned over.
+        polarity = math.copysign(1.0, float(core.mean()))
+        expected = min(max(abs(float(core.mean())), STRENGTH[0]), STRENGTH[1])
         middle = begin + len(core) // 2 * PIECE_FRAMES
         ends = []
         for side in (1, -1):
@@ -110,7 +112,7 @@ class Waveform:
             missing = DROP_S * 100 / PIECE_FRAMES * expected**2 / 2
             while 0 <= at <= self.samples / SAMPLES_PER_FRAME and highest - total < missing:
                 here = at if side > 0 else at - FOLLOWED * PIECE_FRAMES
-                found = self._pieces(signs, alignment, here, FOLLOWED, lag)
+                found = polarity * self._pieces(signs, alignment, here, FOLLOWED, lag)
                 if found.shape[1] == 0:
                     break
                 summed = found.sum(axis=1) / math.sqrt(found.shape[1])

@@ -166,8 +166,7 @@ class Segment:
 
     def verify(self) -> None:
         """Read everything and compare checksums. Raises `IndexCorrupt`."""
-        arrays = {name: getattr(self, name) for name in _DTYPES}
-        if _checksum(arrays) != self.checksum:
+        if _checksum(self._arrays()) != self.checksum:
             raise IndexCorrupt(f"{self.name}: wrong checksum")
 
     def __len__(self) -> int:

@@ -11,10 +11,10 @@ from models.soundid.refinement import refine
 SECONDS = 6.0
 
 
-def case(tracks, make, number, speed=1.0, change=None):
+def case(tracks, make, number, speed=1.0, change=None, seconds=SECONDS):
     """An upload's fingerprint and how the sound truly lies in it."""
     start = 9.0 + number + 0.0037
-    wave = make["played"](tracks[f"song-{number}"], start, SECONDS, speed)
+    wave = make["played"](tracks[f"song-{number}"], start, seconds, speed)
     query = Fingerprint.of(wave if change is None else change(wave))
     steps = 12 * math.log2(speed) * STEPS_PER_SEMITONE
     return query, Alignment(number, speed, steps, 100 * start, 0.0, AS_IT_IS)
@@ -46,6 +46,16 @@ def test_a_proposal_is_put_right(songs, tracks, make, by_tempo, by_frames):
         assert 0 <= begin < 150
         assert 450 < end <= 100 * SECONDS
         assert (found.sound, found.playing) == (number, AS_IT_IS)
+
+
+@pytest.mark.parametrize("by_tempo", [0.022, -0.022])
+def test_a_tempo_is_found_that_leads_many_frames_astray(songs, tracks, make, by_tempo):
+    # Eleven frames at the ends, four times as far as a line's own points lie from it.
+    for number in range(8):
+        query, true = case(tracks, make, number, seconds=10.0)
+        found, *_ = refine(songs.view(), query.peaks, proposed(true, query, by_tempo, 0))
+        assert found.tempo == pytest.approx(1.0, abs=0.001)
+        assert abs(off(found, true, query)) < 1.0
 
 
 @pytest.mark.parametrize("speed", [0.8, 1.1, 1.25])

@@ -4,6 +4,7 @@ import librosa
 import numpy as np
 import pytest
 
+from models.soundid.features import BIN_STEPS, BINS, Peaks
 from models.soundid.fingerprint import Fingerprint
 from models.soundid.matcher import AGREES, AGREES_SHARE
 from models.soundid.proposals import AS_IT_IS, STEPS_PER_SEMITONE, Alignment
@@ -55,6 +56,24 @@ def test_elsewhere_and_in_other_sounds_they_do_not(songs, tracks, make):
         for alignment in wrong:
             evidence = verify(songs.view(), grid, alignment, 0, grid.frames)
             assert evidence is None or evidence.gain < AGREES or evidence.share < AGREES_SHARE
+
+
+def test_where_there_are_peaks_everywhere_they_say_less(songs, tracks, make):
+    # The same peaks of the sound are there; but in a crowd they would be by chance as well.
+    fingerprint = Fingerprint.of(make["played"](tracks["song-4"], start_of(4), SECONDS))
+    alone = verify(songs.view(), Grid(fingerprint.peaks, fingerprint.frames), true(4), 0, fingerprint.frames)
+    rng = np.random.default_rng(0)
+    size = 6000
+    crowd = Peaks(
+        np.concatenate([fingerprint.peaks.times, rng.integers(0, fingerprint.frames, size).astype(np.uint32)]),
+        np.concatenate([fingerprint.peaks.bins, rng.integers(0, BINS * BIN_STEPS, size).astype(np.uint16)]),
+        np.zeros(len(fingerprint.peaks) + size, np.uint8),
+    )
+    crowded = Grid(crowd, fingerprint.frames)
+    assert verify(songs.view(), crowded, true(4), 0, fingerprint.frames).gain < 0.5 * alone.gain
+    for wrong in (replace(true(4), offset=true(4).offset + 151), replace(true(4), sound=2)):
+        evidence = verify(songs.view(), crowded, wrong, 0, fingerprint.frames)
+        assert evidence is None or evidence.gain < 0.3 * AGREES
 
 
 def test_what_is_outside_of_the_sound_says_nothing(songs, tracks):
