@@ -25,6 +25,7 @@ import shutil
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -119,7 +120,7 @@ def _number(path: str) -> int:
     return int(Path(path).stem)
 
 
-class _System:
+class _System(ABC):
     """What all have in common: numbered links, the account, one call for many questions."""
 
     needs_ffmpeg = True
@@ -215,14 +216,14 @@ class _System:
         own = self.path / ".venv" / "bin" / "python"
         return str(own) if own.is_file() else sys.executable
 
-    def _check(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _check(self) -> None: ...
 
-    def _learn(self, names: list[str]) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _learn(self, names: list[str]) -> None: ...
 
-    def _answers(self, names: list[str]) -> Found:
-        raise NotImplementedError
+    @abstractmethod
+    def _answers(self, names: list[str]) -> Found: ...
 
 
 class Audfprint(_System):

@@ -137,6 +137,8 @@ def _fit(  # noqa: PLR0912, PLR0915
         if there and on < len(places):
             places[on] = at[point]
             on += 1
+    if on == 0:  # the last fit left none
+        return 0, tempo, steps, offset, 0.0, 0.0
     places = np.sort(places[:on])
     begin, end = places[on // 20] + middle, places[on - 1 - on // 20] + middle
     return on, tempo + slope, steps - pitch, offset + shift - slope * middle, begin, end

@@ -104,12 +104,12 @@ class DiskView:
         """See `IndexView.lookup`."""
         found = [segment.ranges(hashes) for segment in self.segments]
         counts = sum((count for _, count in found), np.zeros(len(hashes), dtype=np.int64))
-        longest = _affordable(counts, most)
+        wanted = _affordable(counts, most)
         parts = []
         first = 0
         for segment, gone, (begin, count) in zip(self.segments, self.gone, found, strict=True):
             rows, sounds, times = _gather(
-                begin, count, counts <= longest, segment.postings, segment.starts, segment.sound_at, first
+                begin, count, wanted, segment.postings, segment.starts, segment.sound_at, first
             )
             if gone:
                 alive = ~np.isin(sounds - first, np.fromiter(gone, dtype=np.int32))
@@ -159,11 +159,20 @@ def _gather(
     return rows, sounds, times
 
 
-def _affordable(counts: npt.NDArray[np.int64], most: int) -> int:
-    """The longest bucket that may be read, so that all together stay within `most`."""
+def _affordable(counts: npt.NDArray[np.int64], most: int) -> npt.NDArray[np.bool_]:
+    """Which buckets may be read, so that all together stay within `most`: the shortest.
+
+    Of those that are equally long and do not all fit, as many as do, from all over the query.
+    """
     if int(counts.sum()) <= most:
-        return int(counts.max(initial=0))
+        return np.ones(len(counts), dtype=np.bool_)
     # By length how many postings all buckets of it hold: no sorting of what is long.
     lengths, number = np.unique(counts, return_counts=True)
-    fits = int(np.searchsorted(np.cumsum(lengths * number), most, side="right"))
-    return int(lengths[fits - 1]) if fits else 0
+    total = np.cumsum(lengths * number)
+    fits = int(np.searchsorted(total, most, side="right"))
+    length = int(lengths[fits])
+    wanted = counts < length
+    equal = np.flatnonzero(counts == length)
+    room = (most - int(total[fits - 1] if fits else 0)) // length
+    wanted[equal[np.arange(room, dtype=np.int64) * len(equal) // max(room, 1)]] = True
+    return wanted

@@ -434,14 +434,17 @@ def test_a_crowded_bucket_is_bounded_and_counted(tmp_path):
 
 def test_a_lookup_is_bounded(tmp_path):
     counts = np.asarray([10, MAX_POSTINGS, 20, MAX_POSTINGS // 2, MAX_POSTINGS // 2])
-    assert counts[counts <= _affordable(counts, MAX_POSTINGS)].sum() == 30
-    assert _affordable(np.asarray([4, 9, 2]), MAX_POSTINGS) == 9
-    assert [_affordable(np.asarray([4, 9, 2]), most) for most in (0, 1, 2, 5, 6, 14, 15)] == [0, 0, 2, 2, 4, 4, 9]
+    assert counts[_affordable(counts, MAX_POSTINGS)].tolist() == [10, 20, MAX_POSTINGS // 2]
+    some = np.asarray([4, 9, 2])
+    read = [some[_affordable(some, most)].tolist() for most in (0, 1, 2, 5, 6, 14, 15, MAX_POSTINGS)]
+    assert read == [[], [], [2], [2], [4, 2], [4, 2], [4, 9, 2], [4, 9, 2]]
+    # Where the rarest are too many already, they are read from all over the query.
+    assert np.flatnonzero(_affordable(np.ones(100, np.int64), 4)).tolist() == [0, 25, 50, 75]
     index = DiskIndex(tmp_path)
     index.add([sound(1)])
     many = np.resize(small(1).hashes, 100_000).astype(np.uint32)
     assert len(index.view().lookup(many).rows) >= 100_000
-    assert len(index.view().lookup(many, 2000).rows) <= 2000
+    assert 1000 < len(index.view().lookup(many, 2000).rows) <= 2000
 
 
 def test_opening_does_not_depend_on_the_size(tmp_path):
