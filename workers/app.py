@@ -41,7 +41,8 @@ def _open_node(sender: Any = None, **_: Any) -> None:
 def _start_node(sender: Any = None, **_: Any) -> None:
     from workers.node import node
 
-    node().start()
+    # Asked for anew when it is needed: a lost connection changes the channel.
+    node().start(lambda: transport.give_back(sender.task_consumer.channel))
 
 
 @worker_shutting_down.connect

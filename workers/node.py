@@ -71,9 +71,11 @@ class Node:
         )
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
+        self._give_back: Callable[[], int] = lambda: 0
 
-    def start(self) -> None:
-        """Begin the node's own rounds."""
+    def start(self, give_back: Callable[[], int]) -> None:
+        """Begin the node's own rounds. `give_back` puts messages that are not acknowledged back into their queue."""
+        self._give_back = give_back
         self.leases.start()
         self._every(SWEEP_S, "sweeper", self._sweep)
         self._every(RECONCILE_S, "reconciler", lambda: reconcile(self.store, self.library))
@@ -93,8 +95,12 @@ class Node:
             try:
                 log.warning("the time to finish is over: %d uploads are handed back", len(self.leases.held()))
                 self._hand_back()
+                # Also those that no thread has begun: the broker would keep them until their visibility timeout.
+                log.warning("%d messages go back to their queue", self._give_back())
                 self.parts.decoder.close()
                 self.scratch.close()
+            except Exception:
+                log.exception("not everything was handed back")
             finally:
                 os._exit(0)
 

@@ -115,6 +115,20 @@ class Transport(redis.Transport):
     Channel = Channel
 
 
+def give_back(channel: Any) -> int:
+    """Put back into its queue what a channel took and has not acknowledged, from any thread. Returns how many.
+
+    For a process that is about to end without closing its connection; RabbitMQ does this by itself.
+    """
+    qos = getattr(channel, "qos", None)
+    if not isinstance(qos, redis.QoS):
+        return 0
+    tags = tuple(qos._delivered.copy())
+    for tag in tags:
+        qos.restore_by_tag(tag, leftmost=False)
+    return len(tags)
+
+
 def install() -> None:
     """Have this process's Celery use it for `redis://` and `rediss://`."""
     name = f"{Transport.__module__}:{Transport.__qualname__}"

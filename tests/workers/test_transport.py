@@ -101,6 +101,20 @@ def test_it_is_noted_as_kombu_would(connect, client, monkeypatch) -> None:
     assert first == second and len(first) == 1
 
 
+def test_what_is_not_acknowledged_is_given_back(connect, client) -> None:
+    send(connect(), 1, 2)
+    taken = connect()
+    assert receive(taken, 2, ack=False) == [1, 2]
+    assert client.hlen("unacked") == 2 and not client.llen("uploads")
+    assert transport.give_back(taken.default_channel) == 2
+    assert not client.exists("unacked", "unacked_index")
+    assert sorted(receive(connect(), 2)) == [1, 2]
+
+
+def test_another_brokers_channel_is_left_to_the_broker() -> None:
+    assert transport.give_back(object()) == 0
+
+
 KILLED = """
 import os, signal, sys
 from kombu import Connection, Consumer, Exchange, Queue
