@@ -76,6 +76,7 @@ def write(
             video = cast(av.VideoStream, container.add_stream(video_codec, rate=rate))
             video.height, video.width = (first.shape[0] // 2 * 2, first.shape[1] // 2 * 2)
             video.pix_fmt = "yuv420p"
+            video.thread_count = 1  # with more, x264 does not always make the same file again
             video.options = dict(_options(video_codec, crf, preset))
         if heard is not None:
             audio = cast(av.AudioStream, container.add_stream(audio_codec, rate=SOUND_RATE, layout="stereo"))
