@@ -76,7 +76,7 @@ def write(
             video = cast(av.VideoStream, container.add_stream(video_codec, rate=rate))
             video.height, video.width = (first.shape[0] // 2 * 2, first.shape[1] // 2 * 2)
             video.pix_fmt = "yuv420p"
-            video.thread_count = 1  # with more, x264 does not always make the same file again
+            video.thread_count = 1
             video.options = dict(_options(video_codec, crf, preset))
         if heard is not None:
             audio = cast(av.AudioStream, container.add_stream(audio_codec, rate=SOUND_RATE, layout="stereo"))
@@ -95,7 +95,10 @@ def write(
 def _options(codec: str, crf: int, preset: str) -> dict[str, str]:
     if codec == "libx265":
         return {"crf": str(crf), "preset": preset, "x265-params": "log-level=error"}
-    return {"crf": str(crf), "preset": preset} if codec == "libx264" else {}
+    if codec == "libx264":
+        # With more threads, or looking ahead, x264 does not always make the same file again.
+        return {"crf": str(crf), "preset": preset, "x264-params": "rc-lookahead=0:mbtree=0"}
+    return {}
 
 
 def _encode_sound(stream: av.AudioStream, heard: Sound) -> Iterator[list[av.Packet]]:
