@@ -49,6 +49,9 @@ class IndexView(Protocol):
     def signs(self, sound: int) -> npt.NDArray[np.uint8]:
         """Signs of its whitened waveform, see `whitening.signs`."""
 
+    def effects(self, longest: int) -> list[int]:
+        """Numbers of the sounds of kind `effect` of so many frames at most."""
+
 
 class SoundIndex(Protocol):
     """What a `Matcher` needs. MUST be safe to call from many threads."""
@@ -93,6 +96,16 @@ class DiskView:
         """Signs of its whitened waveform."""
         segment, number = self._locate(sound)
         return segment.signs(number)
+
+    def effects(self, longest: int) -> list[int]:
+        """Numbers of the short effects."""
+        first, found = 0, []
+        for segment, gone in zip(self.segments, self.gone, strict=True):
+            short = np.flatnonzero(np.diff(segment.starts.astype(np.int64)) <= longest)
+            alive = [int(number) for number in short if int(number) not in gone]
+            found += [first + number for number in alive if segment.entry(number).kind == "effect"]
+            first += len(segment)
+        return found
 
     def lengths(self, sounds: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Lengths of these sounds, frames."""
