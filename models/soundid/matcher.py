@@ -179,7 +179,8 @@ class _Search:
 
     def short(self, effects: Effects) -> None:
         """Find the effects. Where one is heard it is no other effect that landmarks took for it."""
-        heard = [_Use(one.alignment, one.odds, one.begin, one.end) for one in effects.heard(self._fingerprint.signs)]
+        found = effects.heard(self._peaks, self._fingerprint.signs, self._waveform)
+        heard = [_Use(one.alignment, one.odds, one.begin, one.end) for one in found]
         short = set(effects.sounds)
         songs = [
             use

@@ -121,7 +121,7 @@ class DiskView:
         parts = []
         first = 0
         for segment, gone, (begin, count) in zip(self.segments, self.gone, found, strict=True):
-            rows, sounds, times = _gather(begin, count, counts <= longest, segment.postings, segment.starts, first)
+            rows, sounds, times = gather(begin, count, counts <= longest, segment.postings, segment.starts, first)
             if gone:
                 alive = ~np.isin(sounds - first, np.fromiter(gone, dtype=np.int32))
                 rows, sounds, times = rows[alive], sounds[alive], times[alive]
@@ -134,7 +134,7 @@ class DiskView:
 
 
 @compiled
-def _gather(
+def gather(
     begin: npt.NDArray[np.int64],
     count: npt.NDArray[np.int64],
     wanted: npt.NDArray[np.bool_],

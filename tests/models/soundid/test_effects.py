@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.signal import resample
 
 from models.soundid.fingerprint import Fingerprint
 from models.soundid.index import DiskIndex
@@ -20,18 +21,19 @@ def _crash(rng, t):
 def _swoop(rng, t):
     low, high = rng.uniform(150, 600), rng.uniform(800, 2000)
     phase = 2 * np.pi * np.cumsum(low + (high - low) * (t / t[-1]) ** rng.uniform(0.5, 2)) / RATE
-    return sum(np.sin(k * phase) / k for k in range(1, 5)) * (1 + 0.5 * np.sin(2 * np.pi * rng.uniform(8, 20) * t))
+    engine = sum(np.sin(k * phase) / k for k in range(1, 5)) * (1 + 0.5 * np.sin(2 * np.pi * rng.uniform(8, 20) * t))
+    return engine + 0.5 * rng.normal(size=len(t))
 
 
 @pytest.fixture(scope="module")
 def effects():
-    """Fourteen effects of 0.25 to 3 s."""
+    """Thirteen effects of 0.25 to 3 s."""
     rng = np.random.default_rng(11)
     found = {}
     for number, seconds in enumerate((0.25, 0.4, 0.7, 1.4, 3.0)):
         t = np.arange(int(seconds * RATE)) / RATE
         for kind in (_bell, _crash, _swoop):
-            if kind is _bell and seconds > 2:  # a chord that is held says nothing about when
+            if kind is _bell and seconds > 1:  # a chord that is held says nothing about when
                 continue
             wave = kind(rng, t)
             found[f"{kind.__name__}-{number}"] = (0.1 * wave / wave.std()).astype(np.float32)
@@ -85,6 +87,23 @@ def test_every_effect_is_found(catalogue, effects, make, under):
         assert 0.5 <= found.score <= 1.0
 
 
+@pytest.mark.parametrize("speed", [0.9, 1.1, 1.2])
+def test_effects_at_other_speeds_are_found(catalogue, effects, speed):
+    right = 0
+    tried = [name for name in effects if not name.endswith(("-0", "-1"))]  # shorter ones may have too few peaks
+    for number, name in enumerate(tried):
+        wave = resample(effects[name], round(len(effects[name]) / speed)).astype(np.float32)
+        start = 0.3 + 0.1 * number + 0.0037
+        found = match(catalogue, laid(wave, start))
+        assert {one.sound_id for one in found} <= {name}
+        for one in found:
+            assert one.range == pytest.approx((start, start + len(wave) / RATE), abs=0.1)
+            assert one.speed == pytest.approx(speed, abs=0.002)
+            assert one.pitch_semitones == pytest.approx(12 * np.log2(speed), abs=0.1)
+            right += 1
+    assert right >= 0.8 * len(tried)
+
+
 def test_an_effect_over_a_known_song_is_named_beside_it(catalogue, effects, tracks):
     song = tracks["song-3"][4 * RATE : 19 * RATE]
     for name in ("_bell-1", "_crash-3"):
@@ -102,9 +121,9 @@ def test_an_effect_used_three_times_has_three_ranges(catalogue, effects):
 
 
 def test_an_effect_that_the_upload_cuts_is_found_where_it_is(catalogue, effects):
-    wave = laid(effects["_bell-3"], 4.5, 8.0)[: 5 * RATE + 6000]
+    wave = laid(effects["_swoop-3"], 4.5, 8.0)[: 5 * RATE + 6000]
     (found,) = match(catalogue, wave)
-    assert found.sound_id == "_bell-3"
+    assert found.sound_id == "_swoop-3"
     assert found.range == pytest.approx((4.5, len(wave) / RATE), abs=0.05)
     (found,) = match(catalogue, laid(effects["_crash-3"], 0.0)[int(0.5 * RATE) :])
     assert found.range[0] == pytest.approx(0.0, abs=0.02)
@@ -125,7 +144,7 @@ def test_strangers_are_no_effects(catalogue, make):
 
 def test_an_effect_that_is_part_of_another_is_told_from_it(tmp_path, effects):
     index = DiskIndex(tmp_path)
-    both = np.concatenate([effects["_crash-2"], effects["_bell-3"]])
+    both = np.concatenate([effects["_crash-2"], effects["_swoop-3"]])
     waves = {"part": effects["_crash-2"], "whole": both}
     index.add((n, name, "effect", None, Fingerprint.of(wave)) for n, (name, wave) in enumerate(waves.items(), start=1))
     for name, wave in waves.items():
