@@ -6,7 +6,8 @@ and judged twice. The same recording, at whatever plain speed, agrees in *phase*
 neither a voice over it nor noise of its own loudness hides it. Where tempo or pitch were changed alone, phases are
 gone; there the *peaks* must agree (`verify`), far more than they do between pieces that resemble each other.
 
-Several sounds are found one after another, each in what the ones before leave unexplained.
+Several sounds are found one after another, each in what the ones before leave unexplained. Effects, too short for
+votes, have a lane of their own (`effects`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from models.soundid.coherence import SAMPLES_PER_FRAME, Waveform
+from models.soundid.effects import Effects
 from models.soundid.features import HOP_S, RATE
 from models.soundid.fingerprint import Fingerprint
 from models.soundid.index import DiskIndex
@@ -122,9 +124,13 @@ class _Use:
 
     def repeats(self, other: _Use) -> bool:
         """Whether it says what the other says already."""
-        both = min(self.end, other.end) - max(self.begin, other.begin)
-        shorter = min(self.end - self.begin, other.end - other.begin)
-        return self.alignment.sound == other.alignment.sound and both > MAX_OVERLAP * shorter
+        return self.alignment.sound == other.alignment.sound and _overlap(self, other) > MAX_OVERLAP
+
+
+def _overlap(use: _Use, other: _Use) -> float:
+    """Share of the shorter use that lies in the other."""
+    both = min(use.end, other.end) - max(use.begin, other.begin)
+    return both / max(1e-6, min(use.end - use.begin, other.end - other.begin))
 
 
 class Matcher:
@@ -132,6 +138,7 @@ class Matcher:
 
     def __init__(self, index: SoundIndex) -> None:
         self._index = index
+        self._effects: Effects | None = None
 
     def warm(self) -> None:
         """Compile what a match needs, so that the first upload need not wait for it (seconds, the first time)."""
@@ -154,14 +161,24 @@ class Matcher:
             as_it_is: find only what is played as the catalogue has it; a fraction of the time.
         """
         view = self._index.view()
-        if view.frames == 0 or len(fingerprint.peaks) < MIN_PEAKS:
+        if view.frames == 0 or fingerprint.frames == 0:
             return []
         search = _Search(view, fingerprint, without, () if as_it_is else bank())
-        for start in range(0, max(1, fingerprint.frames - (BLOCK_FRAMES - STEP_FRAMES)), STEP_FRAMES):
-            if len(search.uses) >= MAX_MATCHES:
-                break
-            search.block(start, start + BLOCK_FRAMES)
+        if len(fingerprint.peaks) >= MIN_PEAKS:
+            for start in range(0, max(1, fingerprint.frames - (BLOCK_FRAMES - STEP_FRAMES)), STEP_FRAMES):
+                if len(search.uses) >= MAX_MATCHES:
+                    break
+                search.block(start, start + BLOCK_FRAMES)
+        if not without:
+            search.short(self._known_effects(view))
         return [search.described(use) for use in sorted(search.uses, key=lambda use: (use.begin, -use.odds))]
+
+    def _known_effects(self, view: IndexView) -> Effects:
+        """The effects of the view, kept until there is another one; two threads at worst prepare them twice."""
+        effects = self._effects
+        if effects is None or effects.view is not view:
+            effects = self._effects = Effects(view, effects)
+        return effects
 
 
 class _Search:
@@ -183,6 +200,18 @@ class _Search:
         self._round_after_round(low, high, (AS_IT_IS,), SURE)
         if self._covered(low, high) < COVERED:
             self._round_after_round(low, high, (AS_IT_IS, *self._playings), 0.0)
+
+    def short(self, effects: Effects) -> None:
+        """Find the effects. Where one is heard it is no other effect that landmarks took for it."""
+        found = effects.heard(self._peaks, self._fingerprint.signs, self._waveform)
+        heard = [_Use(one.alignment, one.odds, one.begin, one.end) for one in found]
+        short = set(effects.sounds)
+        songs = [
+            use
+            for use in self.uses
+            if use.alignment.sound not in short or not any(_overlap(use, one) > MAX_OVERLAP for one in heard)
+        ]
+        self.uses = songs + heard[: MAX_MATCHES - len(songs)]
 
     def _covered(self, low: int, high: int) -> float:
         there = np.zeros(max(1, high - low), dtype=np.bool_)

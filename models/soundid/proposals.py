@@ -17,7 +17,7 @@ import numpy.typing as npt
 from models.soundid.features import BIN_STEPS, BINS_PER_OCTAVE, HOP, WINDOW, Peaks
 from models.soundid.jit import compiled
 from models.soundid.pairs import query_pairs
-from models.soundid.view import IndexView
+from models.soundid.view import PairTable
 
 STEPS_PER_SEMITONE = BIN_STEPS * BINS_PER_OCTAVE / 12
 HALF_WINDOW = WINDOW / 2 / HOP
@@ -81,7 +81,7 @@ def bank() -> tuple[Playing, ...]:
     )
 
 
-def propose(view: IndexView, peaks: Peaks, playing: Playing, most: int) -> list[Alignment]:
+def propose(view: PairTable, peaks: Peaks, playing: Playing, most: int) -> list[Alignment]:
     """The alignments that the most pairs vote for, the best first.
 
     Args:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from models.soundid.features import Peaks
 from models.soundid.jit import compiled
 from models.soundid.proposals import HALF_WINDOW, Alignment
-from models.soundid.view import IndexView
+from models.soundid.view import PairTable
 
 REACH_FRAMES = 12
 """How far from its proposed place a peak of the sound is looked for, frames of the sound, ..."""
@@ -32,7 +32,7 @@ MIN_POINTS = 6
 FITS = 3
 
 
-def refine(view: IndexView, peaks: Peaks, alignment: Alignment) -> tuple[Alignment, float, float] | None:
+def refine(view: PairTable, peaks: Peaks, alignment: Alignment) -> tuple[Alignment, float, float] | None:
     """The alignment that peaks agree on; and the first and last time of the upload, frames, where most of them lie.
 
     None: too few.

@@ -96,6 +96,13 @@ class SoundEntry:
     frames: int
 
 
+def sounds_at(starts: npt.NDArray[np.uint32]) -> npt.NDArray[np.int32]:
+    """The sound at every `LINE_STEP`-th frame of a line. Sounds start at `starts`; its last is the line's end."""
+    at = np.arange(0, int(starts[-1]) + 1, LINE_STEP)
+    found = np.searchsorted(starts, at, side="right") - 1
+    return np.clip(found, 0, len(starts) - 2).astype(np.int32)
+
+
 def sound_key(sound_id: str) -> int:
     """64 bits that stand for a sound's id."""
     return int.from_bytes(hashlib.blake2b(sound_id.encode(), digest_size=8).digest(), "little")
@@ -111,6 +118,7 @@ class Segment:
 
     def __init__(self, path: Path) -> None:
         self.name = path.name
+        self._effects: dict[int, list[int]] = {}
         with path.open("rb") as file:
             self.size = os.fstat(file.fileno()).st_size
             if self.size < 16:
@@ -190,9 +198,14 @@ class Segment:
     @cached_property
     def sound_at(self) -> npt.NDArray[np.int32]:
         """The sound at every `LINE_STEP`-th frame of the line: where to begin to look for a posting's."""
-        at = np.arange(0, int(self.starts[-1]) + 1, LINE_STEP)
-        found = np.searchsorted(self.starts, at, side="right") - 1
-        return np.clip(found, 0, len(self) - 1).astype(np.int32)
+        return sounds_at(self.starts)
+
+    def effects(self, longest: int) -> list[int]:
+        """Numbers of the sounds of kind `effect` of so many frames at most; read once."""
+        if longest not in self._effects:
+            short = np.flatnonzero(np.diff(self.starts.astype(np.int64)) <= longest)
+            self._effects[longest] = [int(number) for number in short if self.entry(int(number)).kind == "effect"]
+        return self._effects[longest]
 
     def find(self, sound_id: str) -> list[int]:
         """Numbers of the sounds with this id."""

@@ -24,12 +24,8 @@ class Postings:
     times: npt.NDArray[np.int32]
 
 
-class IndexView(Protocol):
-    """An index at one moment. MUST NOT change; numbers of sounds hold within it only."""
-
-    @property
-    def frames(self) -> int:
-        """Length of all sounds together, frames."""
+class PairTable(Protocol):
+    """The pairs of some sounds, and their peaks: what proposes and refines alignments."""
 
     def lookup(self, hashes: npt.NDArray[np.uint32], most: int = MAX_POSTINGS) -> Postings:
         """Postings of these hashes (any order), those of one sound in the order of the hashes.
@@ -40,14 +36,25 @@ class IndexView(Protocol):
     def lengths(self, sounds: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Lengths of these sounds, frames."""
 
-    def entry(self, sound: int) -> SoundEntry:
-        """The sound of that number."""
-
     def peaks(self, sound: int) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint16]]:
         """Times and bins of its peaks, ascending in time."""
 
+
+class IndexView(PairTable, Protocol):
+    """An index at one moment. MUST NOT change; numbers of sounds hold within it only."""
+
+    @property
+    def frames(self) -> int:
+        """Length of all sounds together, frames."""
+
+    def entry(self, sound: int) -> SoundEntry:
+        """The sound of that number."""
+
     def signs(self, sound: int) -> npt.NDArray[np.uint8]:
         """Signs of its whitened waveform, see `whitening.signs`."""
+
+    def effects(self, longest: int) -> list[int]:
+        """Numbers of the sounds of kind `effect` of so many frames at most. SHOULD be quick: every match asks."""
 
 
 class SoundIndex(Protocol):
@@ -94,6 +101,14 @@ class DiskView:
         segment, number = self._locate(sound)
         return segment.signs(number)
 
+    def effects(self, longest: int) -> list[int]:
+        """Numbers of the short effects."""
+        first, found = 0, []
+        for segment, gone in zip(self.segments, self.gone, strict=True):
+            found += [first + number for number in segment.effects(longest) if number not in gone]
+            first += len(segment)
+        return found
+
     def lengths(self, sounds: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Lengths of these sounds, frames."""
         return np.concatenate([np.zeros(0, np.int64), *(np.diff(s.starts.astype(np.int64)) for s in self.segments)])[
@@ -104,11 +119,11 @@ class DiskView:
         """See `IndexView.lookup`."""
         found = [segment.ranges(hashes) for segment in self.segments]
         counts = sum((count for _, count in found), np.zeros(len(hashes), dtype=np.int64))
-        wanted = _affordable(counts, most)
+        wanted = affordable(counts, most)
         parts = []
         first = 0
         for segment, gone, (begin, count) in zip(self.segments, self.gone, found, strict=True):
-            rows, sounds, times = _gather(
+            rows, sounds, times = gather(
                 begin, count, wanted, segment.postings, segment.starts, segment.sound_at, first
             )
             if gone:
@@ -127,7 +142,7 @@ class DiskView:
 
 
 @compiled
-def _gather(
+def gather(
     begin: npt.NDArray[np.int64],
     count: npt.NDArray[np.int64],
     wanted: npt.NDArray[np.bool_],
@@ -159,7 +174,7 @@ def _gather(
     return rows, sounds, times
 
 
-def _affordable(counts: npt.NDArray[np.int64], most: int) -> npt.NDArray[np.bool_]:
+def affordable(counts: npt.NDArray[np.int64], most: int) -> npt.NDArray[np.bool_]:
     """Which buckets may be read, so that all together stay within `most`: the shortest.
 
     Of those that are equally long and do not all fit, as many as do, from all over the query.
