@@ -17,7 +17,7 @@ import numpy.typing as npt
 from models.soundid.coherence import SAMPLES_PER_FRAME, Waveform
 from models.soundid.features import BIN_STEPS, BINS_PER_OCTAVE, Peaks
 from models.soundid.jit import compiled
-from models.soundid.pairs import catalogue_pairs
+from models.soundid.pairs import HASH_BITS, catalogue_pairs
 from models.soundid.proposals import Alignment, Playing, propose
 from models.soundid.refinement import refine
 from models.soundid.segment import sounds_at
@@ -74,14 +74,19 @@ class EffectVotes:
         ]
         order = np.argsort(hashes, kind="stable")
         self._hashes = hashes[order]
+        self._there = np.zeros(2**HASH_BITS, dtype=np.bool_)
+        self._there[hashes] = True
         self._postings = np.concatenate([none, *line]).astype(np.uint32)[order]
         self._starts = starts.astype(np.uint32)
         self._sound_at = sounds_at(self._starts)
 
     def lookup(self, hashes: npt.NDArray[np.uint32], most: int = POSTINGS) -> Postings:
         """See `PairTable.lookup`."""
-        begin = np.searchsorted(self._hashes, hashes, side="left").astype(np.int64)
-        count = np.searchsorted(self._hashes, hashes, side="right").astype(np.int64) - begin
+        # Most hashes of a question are not there at all.
+        rows = np.flatnonzero(self._there[hashes])
+        begin, count = np.zeros(len(hashes), np.int64), np.zeros(len(hashes), np.int64)
+        begin[rows] = np.searchsorted(self._hashes, hashes[rows], side="left")
+        count[rows] = np.searchsorted(self._hashes, hashes[rows], side="right") - begin[rows]
         wanted = affordable(count, most)
         return Postings(*gather(begin, count, wanted, self._postings, self._starts, self._sound_at, 0))
 

@@ -9,9 +9,8 @@ effects those are tried that votes of peaks propose; other speeds are proposed s
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +18,7 @@ import numpy.typing as npt
 from models.soundid.coherence import SAMPLES_PER_FRAME, Waveform
 from models.soundid.effect_speeds import MEDIAN, EffectVotes, judged, speeds
 from models.soundid.features import Peaks
+from models.soundid.jit import compiled
 from models.soundid.proposals import AS_IT_IS, Alignment
 from models.soundid.view import IndexView
 from models.soundid.whitening import Signs, unpacked
@@ -29,8 +29,12 @@ SHORTEST_SIGNS = 480
 """A shorter effect (0.09 s) has nothing to be told by."""
 MOST = 128
 """Effects whose filters are run over one upload."""
-BLOCK = 65_536
-"""Samples of a Fourier transform; what is left of it by a filter's length is so many lags."""
+LENGTHS = (32_768, 65_536)
+"""Samples of a Fourier transform; what a filter's length leaves of it is so many lags."""
+TOGETHER = 8
+"""Filters that are run at once: a transform of several rows takes less time a row."""
+KEPT = 256
+"""Transforms of effects that are kept: 64 MB of the longer."""
 HEARD = 9.5
 """Correlation in units of chance from which on an effect is believed: the operating point."""
 HEARD_CHANGED = 8.0
@@ -39,8 +43,6 @@ HEARD_SCALE = 1.0
 """Units above it in which the odds grow by e."""
 STRIDE = 7
 """Of so many lags one is looked at where they are judged together."""
-ROUND = 4096
-"""Lengths of effects are rounded up to multiples of so many samples."""
 LEAST_PART = 0.5
 """So much of an effect must lie within the upload."""
 EXPLAINED = 0.5
@@ -96,6 +98,7 @@ class Effects:
         self.sounds = [sound for sound in view.effects(LONGEST_FRAMES) if 8 * len(view.signs(sound)) >= SHORTEST_SIGNS]
         """Their numbers in the view."""
         self._seqs = [view.entry(sound).seq for sound in self.sounds]
+        self._spectra: dict[tuple[int, int], npt.NDArray[np.complex64]] = {}
         self._votes: EffectVotes
         if before is not None and before._seqs == self._seqs:
             self._votes = before._votes
@@ -107,10 +110,7 @@ class Effects:
         line = unpacked(signs, 0, 8 * len(signs))
         if not self.sounds or len(line) < SHORTEST_SIGNS:
             return []
-        filters = _Filters(line)
-        answers = [
-            answer for number in self._tried(peaks) for answer in filters.answers(self._effect(self.sounds[number]))
-        ]
+        answers = self._answers(_Filters(line), self._tried(peaks))
         kept: list[_Answer] = []
         for answer in sorted(answers, key=lambda one: -one.strength):
             if not any(_explained(answer, other) for other in kept):
@@ -120,9 +120,32 @@ class Effects:
         found = [_described(answer, len(line)) for answer in kept]
         return self._faster_or_slower(peaks, waveform, found)[:MAX_HEARD]
 
-    def _effect(self, sound: int) -> Effect:
-        signs = self.view.signs(sound)
-        return Effect(sound, unpacked(signs, 0, 8 * len(signs)))
+    def _answers(self, filters: _Filters, tried: Iterable[int]) -> list[_Answer]:
+        """What the filters of these effects answer, of about the same length some at a time."""
+        by_length: dict[int, list[Effect]] = {}
+        for number in tried:
+            sound = self.sounds[number]
+            signs = self.view.signs(sound)
+            effect = Effect(sound, unpacked(signs, 0, 8 * len(signs)))
+            by_length.setdefault(filters.length(len(effect.line)), []).append(effect)
+        found: list[_Answer] = []
+        for length, effects in by_length.items():
+            effects.sort(key=lambda effect: len(effect.line))
+            for first in range(0, len(effects), TOGETHER):
+                some = effects[first : first + TOGETHER]
+                found += filters.answers(some, np.stack([self._spectrum(effect, length) for effect in some]))
+        return found
+
+    def _spectrum(self, effect: Effect, length: int) -> npt.NDArray[np.complex64]:
+        """Conjugate transform of an effect, kept."""
+        from scipy.fft import rfft
+
+        found = self._spectra.get((effect.sound, length))
+        if found is None:
+            if len(self._spectra) >= KEPT:
+                self._spectra.clear()
+            found = self._spectra[effect.sound, length] = np.conj(rfft(effect.line, length))
+        return found
 
     def _tried(self, peaks: Peaks) -> Iterable[int]:
         """The effects whose filters are run: all, or of many those that have most votes."""
@@ -161,7 +184,12 @@ class _Filters:
         self._line = line
         self._blocks: dict[tuple[int, int], npt.NDArray[np.complex64]] = {}
 
-    def _block(self, start: int, length: int) -> npt.NDArray[np.complex64]:
+    def length(self, size: int) -> int:
+        """Of the transforms for an effect of so many samples: all of a short upload in one, and few lengths in all."""
+        return next((length for length in LENGTHS if length >= len(self._line) + size), LENGTHS[-1])
+
+    def block(self, start: int, length: int) -> npt.NDArray[np.complex64]:
+        """Transform of the upload from a sample on, which may lie before its first."""
         from scipy.fft import rfft
 
         if (start, length) not in self._blocks:
@@ -171,39 +199,47 @@ class _Filters:
             self._blocks[start, length] = rfft(padded)
         return self._blocks[start, length]
 
-    def _correlated(self, line: npt.NDArray[np.float32], first: int, last: int) -> npt.NDArray[np.float32]:
-        """[last - first] sums of products at these lags, of which some are negative."""
-        from scipy.fft import irfft, next_fast_len, rfft
+    def answers(self, effects: Sequence[Effect], spectra: npt.NDArray[np.complex64]) -> list[_Answer]:
+        """The lags at which effects may be there. Row by row their transforms, conjugate, all of one length."""
+        from scipy.fft import irfft
 
-        # Rounded, so that effects of about one length share the upload's transforms.
-        size = ROUND * -(-len(line) // ROUND)
-        whole = next_fast_len(len(self._line) + size, real=True)
-        if whole <= BLOCK:
-            product = irfft(self._block(0, whole) * np.conj(rfft(line, whole)), whole)
-            return np.concatenate([product[first:], product[:last]])
-        spectrum = np.conj(rfft(line, BLOCK))
-        begin = ROUND * (first // ROUND)
-        starts = range(begin, last, BLOCK - size)
-        parts = [irfft(self._block(start, BLOCK) * spectrum, BLOCK)[: BLOCK - size] for start in starts]
-        return np.concatenate(parts)[first - begin : last - begin]
-
-    def answers(self, effect: Effect) -> list[_Answer]:
-        """The lags at which an effect may be there."""
-        size = len(effect.line)
-        first, last = -int((1 - LEAST_PART) * size), len(self._line) - int(LEAST_PART * size)
-        if last <= first:
-            return []
-        correlated = self._correlated(effect.line, first, last)
-        lags = np.arange(first, last)
-        within = np.minimum(np.minimum(lags + size, len(self._line) - lags), size)
-        return _peaks(effect, correlated / np.sqrt(within, dtype=np.float32), first)
+        length = 2 * (spectra.shape[1] - 1)
+        lowest = [-int((1 - LEAST_PART) * len(one.line)) for one in effects]
+        highest = [len(self._line) - int(LEAST_PART * len(one.line)) for one in effects]
+        longest = max(len(one.line) for one in effects)
+        first, last = min(lowest), max(highest)
+        step = length - longest
+        products = [
+            irfft(self.block(start, length) * spectra, length, axis=1)[:, :step]
+            for start in range(first, max(first + 1, last), step)
+        ]
+        correlated = np.concatenate(products, axis=1) if len(products) > 1 else products[0]
+        found: list[_Answer] = []
+        for effect, row, low, high in zip(effects, correlated, lowest, highest, strict=True):
+            if low < high:
+                found += _peaks(
+                    effect, _level(row[low - first : high - first], low, len(effect.line), len(self._line)), low
+                )
+        return found
 
 
-def _peaks(effect: Effect, correlated: npt.NDArray[Any], first: int) -> list[_Answer]:
+@compiled
+def _level(correlated: npt.NDArray[np.float32], low: int, size: int, whole: int) -> npt.NDArray[np.float32]:
+    """Correlation in units of noise's chance, at the lags from `low` on, of which some leave a part outside."""
+    level = np.empty(len(correlated), np.float32)
+    full = np.float32(1.0 / np.sqrt(size))
+    for at in range(len(correlated)):
+        within = min(low + at + size, whole) - max(low + at, 0)
+        level[at] = correlated[at] * (full if within == size else np.float32(1.0 / np.sqrt(max(1, within))))
+    return level
+
+
+def _peaks(effect: Effect, correlated: npt.NDArray[np.float32], first: int) -> list[_Answer]:
     """The lags from `first` on at which what is there exceeds chance far enough; [lags], in units of noise's chance."""
     level = np.abs(correlated)
     # Of the middle lag, not of the mean square: an effect that is there answers itself strongly around where it is.
-    chance = max(1.0, float(np.median(level[::STRIDE])) / MEDIAN)
+    some = level[::STRIDE]
+    chance = max(1.0, float(np.partition(some, len(some) // 2)[len(some) // 2]) / MEDIAN)
     least = HEARD * chance
     found: list[_Answer] = []
     reach = len(effect.line) // 2
