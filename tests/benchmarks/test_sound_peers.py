@@ -6,16 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.sound_peers import (
-    SYSTEMS,
-    Codes,
-    PeerError,
-    open_peers,
-    parse_audfprint,
-    parse_dejavu,
-    parse_olaf,
-    parse_panako,
-)
+from benchmarks.sound_codes import Codes
+from benchmarks.sound_peers import SYSTEMS, open_peers, parse_audfprint, parse_dejavu, parse_olaf, parse_panako
+from benchmarks.sound_system import PeerError
 
 RATE = 44_100
 needs_fpcalc = pytest.mark.skipif(
