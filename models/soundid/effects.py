@@ -112,7 +112,8 @@ class Effects:
             return []
         answers = self._answers(_Filters(line), self._tried(peaks))
         kept: list[_Answer] = []
-        for answer in sorted(answers, key=lambda one: -one.strength):
+        # Of two effects that share a part the one that is there correlates more: with the same noise, whatever its own.
+        for answer in sorted(answers, key=lambda one: -abs(one.correlation)):
             if not any(_explained(answer, other) for other in kept):
                 kept.append(answer)
             if len(kept) == MAX_HEARD:

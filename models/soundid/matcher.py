@@ -65,7 +65,7 @@ COHERENT_SCALE = 4.0
 """Nats above it in which the odds of the score grow by e."""
 SURE = 4.0
 """Logarithm of the odds from which on no other playing is asked: held tones stay coherent for a while at any tempo."""
-AGREES = 32.0
+AGREES = 25.0
 """Log-likelihood ratio of the peaks alone, nats, from which on a change of tempo or pitch is believed: the other
 operating point."""
 AGREES_SCALE = 6.0
@@ -245,6 +245,9 @@ class _Search:
             explain(self._view, self._grid, best.alignment, best.begin, best.end)
             if not any(best.repeats(use) or self._copies(best, use) for use in self.uses):
                 self.uses.append(best)
+            if best.alignment.playing != AS_IT_IS:
+                # What is heard at the same time was changed together, or laid over it as it is.
+                playings = (AS_IT_IS, best.alignment.playing)
             if len(self.uses) >= MAX_MATCHES:
                 return
 
