@@ -1,8 +1,10 @@
 """Whether a sound index survives `kill -9` at any moment: a child writes, is killed, and the index is opened and read.
 
 `python -m benchmarks.sound_kill --folder /dev/shm` runs 100,000 cycles (by hand, half an hour) and writes
-`results/sound_kill.md`. A folder in memory is quicker, and what a killed process leaves is the same there. In each cycle a forked child adds, replaces, removes and compacts until it is killed after a random time; then this process opens
-the folder anew, compares checksums, and compares every sound in it with what the steps that were done must have left.
+`results/sound_kill.md`. A folder in memory is quicker, and what a killed process leaves is the same there. In each
+cycle a forked child adds, replaces, removes and compacts until it is killed after a random time; then this process
+opens the folder anew, compares checksums, and compares every sound in it with what the steps that were done must have
+left.
 """
 
 from __future__ import annotations

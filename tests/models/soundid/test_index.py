@@ -16,7 +16,7 @@ from models.soundid.fingerprint import Fingerprint
 from models.soundid.index import DiskIndex
 from models.soundid.manifest import MANIFEST, SUFFIX
 from models.soundid.segment import MAX_BUCKET, IndexCorrupt, Segment, SoundEntry, rows_of, write_segment
-from models.soundid.view import MAX_POSTINGS, _affordable
+from models.soundid.view import MAX_POSTINGS, affordable
 from models.soundid.whitening import SIGN_RATE
 
 ROOT = Path(__file__).parents[3]
@@ -434,12 +434,12 @@ def test_a_crowded_bucket_is_bounded_and_counted(tmp_path):
 
 def test_a_lookup_is_bounded(tmp_path):
     counts = np.asarray([10, MAX_POSTINGS, 20, MAX_POSTINGS // 2, MAX_POSTINGS // 2])
-    assert counts[_affordable(counts, MAX_POSTINGS)].tolist() == [10, 20, MAX_POSTINGS // 2]
+    assert counts[affordable(counts, MAX_POSTINGS)].tolist() == [10, 20, MAX_POSTINGS // 2]
     some = np.asarray([4, 9, 2])
-    read = [some[_affordable(some, most)].tolist() for most in (0, 1, 2, 5, 6, 14, 15, MAX_POSTINGS)]
+    read = [some[affordable(some, most)].tolist() for most in (0, 1, 2, 5, 6, 14, 15, MAX_POSTINGS)]
     assert read == [[], [], [2], [2], [4, 2], [4, 2], [4, 9, 2], [4, 9, 2]]
     # Where the rarest are too many already, they are read from all over the query.
-    assert np.flatnonzero(_affordable(np.ones(100, np.int64), 4)).tolist() == [0, 25, 50, 75]
+    assert np.flatnonzero(affordable(np.ones(100, np.int64), 4)).tolist() == [0, 25, 50, 75]
     index = DiskIndex(tmp_path)
     index.add([sound(1)])
     many = np.resize(small(1).hashes, 100_000).astype(np.uint32)
