@@ -20,8 +20,8 @@ from models.soundid.whitening import SIGN_RATE
 
 TEMPI = (0.72, 1.38)
 SEMITONES = (3.5, 8.0)
-"""A piece that is faster is lower and one that is slower is higher, by so much: far from every playing of the bank, which
-changes tempo or pitch, or both in the same direction."""
+"""A piece that is faster is lower and one that is slower is higher, by so much: far from every playing of the bank,
+which changes tempo or pitch, or both in the same direction."""
 PIECE_S = (2.0, 100.0)
 SHARED_BYTES = 8_000_000
 """Random signs that all distractors' are cut from."""

@@ -84,8 +84,9 @@ return dropped
 """
 
 COMMIT = """
--- KEYS: head, log, ids, lock, pending, dead. ARGV: token, epoch, last_seq, postings dropped, then entries of the log, each as
--- number, frames (0: gone), whether it is an effect, sequence number, sound_id. Nothing is done if the lock or the epoch is another's.
+-- KEYS: head, log, ids, lock, pending, dead. ARGV: token, epoch, last_seq, postings dropped, then entries of the log,
+-- each as number, frames (0: gone), whether it is an effect, sequence number, sound_id. Nothing is done if the lock or
+-- the epoch is another's.
 if redis.call('GET', KEYS[4]) ~= ARGV[1] then return redis.error_reply('LOCK') end
 if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[2] then return redis.error_reply('EPOCH') end
 for at = 5, #ARGV, 5 do

@@ -103,9 +103,7 @@ def _ends(lengths: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64)
 
 
-def _ends_of(
-    segments: Sequence[Segment], alive: Sequence[npt.NDArray[np.bool_]], name: str
-) -> npt.NDArray[np.int64]:
+def _ends_of(segments: Sequence[Segment], alive: Sequence[npt.NDArray[np.bool_]], name: str) -> npt.NDArray[np.int64]:
     return _ends([_chosen(np.diff(getattr(s, name).astype(np.int64)), a) for s, a in zip(segments, alive, strict=True)])
 
 

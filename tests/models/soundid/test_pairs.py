@@ -104,7 +104,9 @@ def test_what_is_too_near_too_far_or_too_wide_is_no_pair():
 
 def test_no_peaks_and_peaks_moved_out_of_the_bands():
     none = np.zeros(0)
-    assert len(query_pairs(none, none, np.zeros(0, np.uint8)).hashes) == len(catalogue_pairs(peaks_of([], [])).hashes) == 0
+    assert (
+        len(query_pairs(none, none, np.zeros(0, np.uint8)).hashes) == len(catalogue_pairs(peaks_of([], [])).hashes) == 0
+    )
     assert asked((10, -0.5), (30, 40)) == asked((10, HIGHEST), (30, HIGHEST - 40)) == set()
     for place in (0.0, 0.5, HIGHEST - 0.5):
         codes = asked((10, place), (30, place))
