@@ -26,3 +26,10 @@ class LeaseLost(StoreError):
 
 class UnknownSound(StoreError):
     """No sound of this id was ever in this store."""
+
+
+class SoundIndexLost(StoreError):
+    """The shared sound index lacks what it held, or is of another shape. The store is its truth: make it again."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"the shared sound index cannot be used ({what}); make it again: tagfarm sounds rebuild")

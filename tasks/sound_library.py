@@ -1,16 +1,18 @@
-"""This machine's copy of the sound index, kept up with the store, and the matcher over it."""
+"""The sound index, kept up with the store, and the matcher over it: this machine's copy, or one for all nodes."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from models.soundid.fingerprint import Fingerprint, FingerprintError
-from models.soundid.index import DiskIndex
+from models.soundid.index import Added, DiskIndex
 from models.soundid.matcher import Matcher, SoundMatch
+from models.soundid.view import SoundIndex
+from store.sound_postings import ValkeyIndex
 from store.store import SoundRow
 
 log = logging.getLogger(__name__)
@@ -27,11 +29,42 @@ class SoundSource(Protocol):
         """The next sounds after `seq`, ascending, none skipped that was committed before."""
 
 
-class SoundLibrary:
-    """The index and its matcher. Safe to use from many threads and processes."""
+class LibraryIndex(SoundIndex, Protocol):
+    """An index that follows a store."""
 
-    def __init__(self, path: Path) -> None:
-        self.index = DiskIndex(path)
+    @property
+    def last_seq(self) -> int:
+        """The highest sequence number of the store that went in; 0: none."""
+
+    def update(self, added: Iterable[Added], removed: Iterable[tuple[int, str]]) -> tuple[int, int]:
+        """Add and remove sounds, all or none. Returns how many of each."""
+
+    def stats(self) -> dict[str, int]:
+        """Sounds, bytes, and more."""
+
+    def __contains__(self, sound_id: object) -> bool: ...
+
+    def __len__(self) -> int: ...
+
+
+IndexPlace = Path | Sequence[str]
+"""Where an index is: a folder of this machine, or the URLs of the servers that all nodes share."""
+
+
+def open_index(place: IndexPlace) -> LibraryIndex:
+    """The index that is there, or an empty one."""
+    return DiskIndex(place) if isinstance(place, Path) else ValkeyIndex(place)
+
+
+class SoundLibrary:
+    """The index and its matcher. Safe to use from many threads and processes.
+
+    Args:
+        place: see `IndexPlace`.
+    """
+
+    def __init__(self, place: IndexPlace) -> None:
+        self.index = open_index(place)
         self._matcher = Matcher(self.index)
         self._syncing = threading.Lock()
 
@@ -40,7 +73,7 @@ class SoundLibrary:
         self._matcher.warm()
 
     def match(self, fingerprint: Fingerprint) -> list[SoundMatch]:
-        """Known sounds in an upload, as far as this machine's copy has come."""
+        """Known sounds in an upload, as far as the index has come."""
         return self._matcher.match(fingerprint)
 
     def same(self, sound_id: str, fingerprint: Fingerprint, as_it_is: bool) -> list[SoundMatch]:
@@ -72,9 +105,12 @@ class SoundLibrary:
         self.index.update(living, gone)
 
     @classmethod
-    def rebuild(cls, path: Path, source: SoundSource) -> SoundLibrary:
-        """Make the copy anew from the store."""
-        DiskIndex.recreate(path)
-        library = cls(path)
+    def rebuild(cls, place: IndexPlace, source: SoundSource) -> SoundLibrary:
+        """Make the index anew from the store."""
+        if isinstance(place, Path):
+            DiskIndex.recreate(place)
+        else:
+            ValkeyIndex.recreate(place).close()
+        library = cls(place)
         library.sync(source)
         return library

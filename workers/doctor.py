@@ -156,12 +156,17 @@ def _roots(settings: Settings) -> list[Finding]:
 
 
 def _sounds(settings: Settings) -> list[Finding]:
-    from models.soundid.index import DiskIndex
+    from store.store import StoreUnavailable
+    from tasks.sound_library import open_index
 
-    if not settings.index.exists():
+    place = settings.index
+    if isinstance(place, Path) and not place.exists():
         return [Finding("sound index", "good", "empty: it is made from the store when the first node starts")]
     try:
-        stats = DiskIndex(settings.index).stats()
+        stats = open_index(place).stats()
+    except StoreUnavailable as error:
+        return [Finding("sound index", "bad", str(error), "start its servers, or mend TAGFARM_SOUNDS__SERVERS")]
     except Exception as error:
         return [Finding("sound index", "bad", str(error), "tagfarm sounds rebuild")]
-    return [Finding("sound index", "good", f"{stats['sounds']} sounds, {stats['bytes'] / 1e6:.1f} MB")]
+    where = "" if isinstance(place, Path) else f", shared, on {len(place)} servers"
+    return [Finding("sound index", "good", f"{stats['sounds']} sounds, {stats['bytes'] / 1e6:.1f} MB{where}")]

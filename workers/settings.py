@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -106,6 +106,16 @@ class WebSettings(BaseModel):
     """Bearer token. Without one the gateway only serves the loopback address."""
 
 
+class SoundSettings(BaseModel):
+    """Where the sound index is."""
+
+    index: Literal["disk", "valkey"] = "disk"
+    """disk: a copy on each machine, in `home`. valkey: one that all nodes share, for catalogues beyond one machine."""
+    servers: list[SecretStr] = []
+    """valkey only: URLs of the servers (`redis://`, Redis does as well). Their number and order are part of the index's
+    shape: after a change, `tagfarm sounds rebuild`. Not the broker's: the index may fill a server's memory."""
+
+
 class Settings(BaseSettings):
     """All of it."""
 
@@ -117,6 +127,7 @@ class Settings(BaseSettings):
     media: MediaSettings = MediaSettings()
     models: ModelSettings = ModelSettings()
     worker: WorkerSettings = WorkerSettings()
+    sounds: SoundSettings = SoundSettings()
     feed: FeedSettings = FeedSettings()
     web: WebSettings = WebSettings()
 
@@ -137,6 +148,11 @@ class Settings(BaseSettings):
                 f"TAGFARM_BROKER__VISIBILITY_TIMEOUT_S={self.broker.visibility_timeout_s} is not longer than the "
                 f"longest job ({self.job_deadline_s:.0f} s): a job still running would be delivered again. "
                 f"Set it to at least {self.job_deadline_s * 2:.0f}."
+            )
+        if self.sounds.index == "valkey" and not self.sounds.servers:
+            raise ValueError(
+                "TAGFARM_SOUNDS__INDEX=valkey needs servers: set TAGFARM_SOUNDS__SERVERS, "
+                "e.g. '[\"redis://host:6379/1\"]'"
             )
         return self
 
@@ -161,9 +177,11 @@ class Settings(BaseSettings):
         return self.media.scratch or self.home / "scratch"
 
     @property
-    def index(self) -> Path:
-        """This machine's copy of the sound index."""
-        return self.home / "sound-index"
+    def index(self) -> Path | tuple[str, ...]:
+        """Where the sound index is: a folder of this machine, or the servers that all nodes share."""
+        if self.sounds.index == "disk":
+            return self.home / "sound-index"
+        return tuple(url.get_secret_value() for url in self.sounds.servers)
 
     @property
     def stream_url(self) -> str | None:

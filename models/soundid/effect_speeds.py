@@ -80,14 +80,21 @@ class EffectVotes:
         self._starts = starts.astype(np.uint32)
         self._sound_at = sounds_at(self._starts)
 
-    def lookup(self, hashes: npt.NDArray[np.uint32], most: int = POSTINGS) -> Postings:
+    @property
+    def frames(self) -> int:
+        """Length of all effects together."""
+        return int(self._starts[-1])
+
+    def lookup(
+        self, hashes: npt.NDArray[np.uint32], most: int = POSTINGS, worth: npt.NDArray[np.float32] | None = None
+    ) -> Postings:
         """See `PairTable.lookup`."""
         # Most hashes of a question are not there at all.
         rows = np.flatnonzero(self._there[hashes])
         begin, count = np.zeros(len(hashes), np.int64), np.zeros(len(hashes), np.int64)
         begin[rows] = np.searchsorted(self._hashes, hashes[rows], side="left")
         count[rows] = np.searchsorted(self._hashes, hashes[rows], side="right") - begin[rows]
-        wanted = affordable(count, most)
+        wanted = affordable(count, most, worth)
         return Postings(*gather(begin, count, wanted, self._postings, self._starts, self._sound_at, 0))
 
     def lengths(self, sounds: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

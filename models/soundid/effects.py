@@ -97,10 +97,10 @@ class Effects:
         self.view = view
         self.sounds = [sound for sound in view.effects(LONGEST_FRAMES) if 8 * len(view.signs(sound)) >= SHORTEST_SIGNS]
         """Their numbers in the view."""
-        self._seqs = [view.entry(sound).seq for sound in self.sounds]
+        self._ids = [view.entry(sound).sound_id for sound in self.sounds]
         self._spectra: dict[tuple[int, int], npt.NDArray[np.complex64]] = {}
         self._votes: EffectVotes
-        if before is not None and before._seqs == self._seqs:
+        if before is not None and before._ids == self._ids:
             self._votes = before._votes
         else:
             self._votes = EffectVotes(view, self.sounds)

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from models.soundid.fingerprint import Fingerprint
 from models.soundid.manifest import SUFFIX, lock, read_manifest, stamp, sweep, write_manifest
-from models.soundid.segment import IndexCorrupt, Segment, SoundEntry, extend, rows_of, write_segment
+from models.soundid.merge import Part, merge
+from models.soundid.segment import IndexCorrupt, Segment, SoundEntry, rows_of, write_segment
 from models.soundid.view import DiskView, IndexView, Postings, SoundIndex
 
 __all__ = ["DiskIndex", "IndexCorrupt", "IndexView", "Postings", "SoundEntry", "SoundIndex"]
@@ -180,21 +181,27 @@ class DiskIndex:
         everything: bool,
     ) -> None:
         """Write a segment of what is fresh and what is merged with it, then switch the manifest, then clear away."""
-        rows = rows_of(fresh)
-        kept: list[tuple[Segment, frozenset[int]]] = []
-        size = sum(len(hashes) for hashes in rows.hashes)
+        name = f"{view.generation + 1:012d}-{secrets.token_hex(4)}{SUFFIX}"
+        written, added = self._path / (name + ".tmp"), self._path / (name + ".added.tmp")
+        kept: list[Part] = []
+        merged: list[Part] = []
+        size = sum(len(fingerprint.hashes) for _, fingerprint in fresh)
         growing = bool(fresh)
         for segment, numbers in reversed(list(zip(view.segments, gone, strict=True))):
             growing = growing and len(segment.postings) <= MERGE_RATIO * size
             if everything or growing or 2 * len(numbers) > len(segment):
-                extend(rows, segment, sorted(numbers))
+                if len(numbers) < len(segment):
+                    merged.insert(0, (segment, frozenset(numbers)))
                 size += len(segment.postings)
             else:
                 kept.insert(0, (segment, frozenset(numbers)))
-        if rows.entries:
-            name = f"{view.generation + 1:012d}-{secrets.token_hex(4)}{SUFFIX}"
-            written = self._path / (name + ".tmp")
-            write_segment(written, rows)
+        if fresh:
+            write_segment(added if merged else written, rows_of(fresh))
+            if merged:
+                merged.append((Segment(added), frozenset()))
+        if merged:
+            merge(written, merged)
+        if fresh or merged:
             written.rename(self._path / name)
             kept.append((Segment(self._path / name), frozenset()))
         segments = tuple(segment for segment, _ in kept)

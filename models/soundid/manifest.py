@@ -89,7 +89,7 @@ def _sync(path: Path) -> None:
 
 def sweep(path: Path, keep: set[str]) -> None:
     """Unlink the segments that no manifest names: merged ones, and what a killed writer left. Under the lock."""
-    for file in (*path.glob(f"*{SUFFIX}"), *path.glob(f"*{SUFFIX}.tmp")):
+    for file in (*path.glob(f"*{SUFFIX}"), *path.glob(f"*{SUFFIX}*.tmp")):
         if file.name not in keep:
             with suppress(FileNotFoundError):
                 file.unlink()

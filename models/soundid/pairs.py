@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from models.soundid.features import BIN_STEPS, BINS, Peaks
+from models.soundid.features import BIN_STEPS, BINS, REFERENCE_RANK, Peaks
 from models.soundid.jit import compiled
 
 MIN_GAP, MAX_GAP = 3, 100
@@ -35,6 +35,15 @@ INTERVAL_BITS, GAP_BITS = 7, 6
 HASH_BITS = 21
 """Width of a hash: 8 bits of band, 7 of interval, 6 of time."""
 
+# How likely a query's pair is the catalogue's own, relative to the likeliest: measured on real music under noise,
+# speech and other playings (docs/design/0002, "Scale"), and rounded.
+LIKELY_RANK, RANK_WORTH = 4, 0.75
+"""A peak that more neighbours exceed is worth so much less for each of them: the catalogue may lack it."""
+LIKELY_BETWEEN, BETWEEN_WORTH = 3, 0.45
+"""So many strong peaks may lie between those of a pair; each more makes it so much less likely one of `FAN_OUT`."""
+BAND_WORTH, INTERVAL_WORTH, GAP_WORTH = 0.25, 0.4, 0.35
+"""What the neighbouring cell is worth."""
+
 _ZERO_INTERVAL = 2 ** (INTERVAL_BITS - 1)
 _HIGHEST = BINS * BIN_STEPS
 
@@ -46,6 +55,8 @@ def _gap_cells() -> npt.NDArray[np.int64]:
 
 
 _GAP_CELLS = _gap_cells()
+_RANK_WORTHS = (RANK_WORTH ** np.maximum(np.arange(256) - LIKELY_RANK, 0)).astype(np.float32)
+_BETWEEN_WORTHS = (BETWEEN_WORTH ** np.maximum(np.arange(64) - LIKELY_BETWEEN, 0)).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -61,19 +72,34 @@ class Pairs:
     anchors: npt.NDArray[np.int32]
 
 
+@dataclass(frozen=True)
+class QueryPairs(Pairs):
+    """Pairs of a query.
+
+    Attributes:
+        worth: float32 [n], how likely each is the catalogue's own, relative to the likeliest; over 0 to 1.
+    """
+
+    worth: npt.NDArray[np.float32]
+
+
 def catalogue_pairs(peaks: Peaks) -> Pairs:
     """The pairs that a catalogue holds of a sound, about 110 a second of its strongest peaks."""
     return Pairs(*_catalogue(peaks.times.astype(np.int64), peaks.bins.astype(np.int64), _GAP_CELLS))
 
 
-def query_pairs(times: npt.NDArray[np.float64], bins: npt.NDArray[np.float64]) -> Pairs:
+def query_pairs(
+    times: npt.NDArray[np.float64], bins: npt.NDArray[np.float64], ranks: npt.NDArray[np.uint8]
+) -> QueryPairs:
     """Every pair of a query's peaks.
 
     Args:
         times: float64 [peaks], where the peaks would be in the catalogue, frames, ascending.
         bins: float64 [peaks], and at which bands, steps of 1/`BIN_STEPS`.
+        ranks: uint8 [peaks], how many neighbours exceed each, as in `Peaks`.
     """
-    return Pairs(*_query(times, bins, _GAP_CELLS))
+    hashes, anchors, worth = _query(times, bins, ranks, _GAP_CELLS, _RANK_WORTHS, _BETWEEN_WORTHS)
+    return QueryPairs(hashes, anchors, worth)
 
 
 @compiled
@@ -103,13 +129,19 @@ def _catalogue(
 
 
 @compiled
-def _query(  # noqa: PLR0912
-    times: npt.NDArray[np.float64], bins: npt.NDArray[np.float64], cells: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int32]]:
+def _query(  # noqa: PLR0912, PLR0915
+    times: npt.NDArray[np.float64],
+    bins: npt.NDArray[np.float64],
+    ranks: npt.NDArray[np.uint8],
+    cells: npt.NDArray[np.int64],
+    rank_worths: npt.NDArray[np.float32],
+    between_worths: npt.NDArray[np.float32],
+) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int32], npt.NDArray[np.float32]]:
     size = len(times)
     room = 128 * size + 64
     hashes = np.empty(room, np.uint32)
     anchors = np.empty(room, np.int32)
+    worth = np.empty(room, np.float32)
     count = 0
     for first in range(size):
         if bins[first] < 0 or bins[first] >= _HIGHEST:
@@ -121,6 +153,7 @@ def _query(  # noqa: PLR0912
             other_band = max(0, band - 1)
         elif place - band > 1 - EDGE:
             other_band = band + 1
+        between = 0
         for second in range(first + 1, size):
             gap = int(times[second] - times[first] + 0.5)
             if gap > MAX_GAP:
@@ -141,7 +174,13 @@ def _query(  # noqa: PLR0912
                 more_anchors = np.empty(room, np.int32)
                 more_hashes[:count] = hashes[:count]
                 more_anchors[:count] = anchors[:count]
-                hashes, anchors = more_hashes, more_anchors
+                more_worth = np.empty(room, np.float32)
+                more_worth[:count] = worth[:count]
+                hashes, anchors, worth = more_hashes, more_anchors, more_worth
+            pair = rank_worths[ranks[first]] * rank_worths[ranks[second]]
+            pair *= between_worths[min(between, len(between_worths) - 1)]
+            if ranks[second] < REFERENCE_RANK:
+                between += 1
             for upper in range(2):
                 if upper == 1 and other_band == band:
                     break
@@ -155,5 +194,13 @@ def _query(  # noqa: PLR0912
                         if by == 0 or cells[gap + by] != cells[gap]:
                             hashes[count] = code | cells[gap + by]
                             anchors[count] = first
+                            likely = pair
+                            if upper == 1:
+                                likely *= np.float32(BAND_WORTH)
+                            if middle == 1:
+                                likely *= np.float32(INTERVAL_WORTH)
+                            if by != 0:
+                                likely *= np.float32(GAP_WORTH)
+                            worth[count] = likely
                             count += 1
-    return hashes[:count], anchors[:count]
+    return hashes[:count], anchors[:count], worth[:count]

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from models.soundid.features import BIN_STEPS, BINS_PER_OCTAVE, HOP, WINDOW, Peaks
 from models.soundid.jit import compiled
-from models.soundid.pairs import query_pairs
+from models.soundid.pairs import HASH_BITS, QueryPairs, query_pairs
 from models.soundid.view import PairTable
 
 STEPS_PER_SEMITONE = BIN_STEPS * BINS_PER_OCTAVE / 12
@@ -28,6 +28,10 @@ MIN_VOTES = 5
 BEST = 24
 """Proposals of one playing."""
 LEAST_CHANCE = 0.05
+ROW_POSTINGS = 1.2 / 2**HASH_BITS
+"""Postings of a hash for each frame of an index, if all hashes were equally frequent."""
+ROWS, LEAST_ROWS = 2, 1000
+"""Pairs that are looked up: so many times as many as could be answered if all hashes were equally frequent."""
 SPEED_STEP = 0.024
 """Between the speeds that are tried, natural logarithm."""
 
@@ -94,8 +98,8 @@ def propose(view: PairTable, peaks: Peaks, playing: Playing, most: int) -> list[
     if len(peaks) == 0:
         return []
     times = np.asarray((peaks.times + HALF_WINDOW) * playing.tempo, dtype=np.float64)
-    pairs = query_pairs(times, np.asarray(peaks.bins - steps, dtype=np.float64))
-    hits = view.lookup(pairs.hashes, most)
+    pairs = promising(query_pairs(times, np.asarray(peaks.bins - steps, dtype=np.float64), peaks.ranks), view, most)
+    hits = view.lookup(pairs.hashes, most, pairs.worth)
     if len(hits.rows) == 0:
         return []
     anchors = pairs.anchors[hits.rows]
@@ -121,6 +125,20 @@ def propose(view: PairTable, peaks: Peaks, playing: Playing, most: int) -> list[
     ]
 
 
+def promising(pairs: QueryPairs, view: PairTable, most: int) -> QueryPairs:
+    """The pairs worth looking up: all, if `most` may answer most of them; else the likeliest.
+
+    Looking a hash up costs as much as reading a few of its postings, and in a large index few hashes can be answered.
+    """
+    if view.frames * ROW_POSTINGS * len(pairs.worth) <= most:
+        return pairs
+    number = max(LEAST_ROWS, int(ROWS * most / (view.frames * ROW_POSTINGS)))
+    if len(pairs.worth) <= number:
+        return pairs
+    rows = np.sort(np.argpartition(-pairs.worth, number)[:number])
+    return QueryPairs(pairs.hashes[rows], pairs.anchors[rows], pairs.worth[rows])
+
+
 def surprise(count: npt.NDArray[np.int64], expected: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Log-likelihood ratio of a Poisson count against its expectation; 0 below it."""
     ratio = np.maximum(count / expected, 1.0)
@@ -142,17 +160,18 @@ def _vote(
 
     The hits of one sound MUST be in the order of their peaks. Cells are held in a hash table of open addressing.
     """
+    cells, anchors = _in_company(sounds, shift, anchors)
     size = 1024
-    while size < 2 * len(sounds):
+    while size < 2 * len(cells):
         size *= 2
     mask = size - 1
     keys = np.full(size, -1, np.int64)
     counts = np.zeros(size, np.int32)
     last = np.full(size, -1, np.int32)
-    used = np.empty(len(sounds), np.int64)
+    used = np.empty(len(cells), np.int64)
     occupied = 0
-    for hit in range(len(sounds)):
-        key = (np.int64(sounds[hit]) << _CELL_BITS) | (int(np.floor(shift[hit] / CELL_FRAMES)) + _ZERO_CELL)
+    for hit in range(len(cells)):
+        key = cells[hit]
         slot = ((key * _SCATTER) >> 20) & mask
         while keys[slot] != key and keys[slot] != -1:
             slot = (slot + 1) & mask
@@ -188,3 +207,34 @@ def _vote(
             found[size], votes[size], order[size] = key - 1, both + neighbours[1], size
             size += 1
     return found[:size], votes[:size], order[:size]
+
+
+@compiled
+def _in_company(
+    sounds: npt.NDArray[np.int32], shift: npt.NDArray[np.float64], anchors: npt.NDArray[np.int32]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+    """Cells and peaks of the hits whose cell may have `MIN_VOTES` with the next: nearly all others stand alone.
+
+    Counted in a table that is small enough for the processor's cache, in which cells may fall together.
+    """
+    cells, kept_anchors = np.empty(len(sounds), np.int64), np.empty(len(sounds), np.int32)
+    size = 1 << 16
+    while size < 4 * len(sounds):
+        size *= 2
+    crowd = np.zeros(size, np.uint8)
+    mask = size - 1
+    for hit in range(len(sounds)):
+        key = (np.int64(sounds[hit]) << _CELL_BITS) | (int(np.floor(shift[hit] / CELL_FRAMES)) + _ZERO_CELL)
+        cells[hit] = key
+        # Neighbouring cells lie beside each other, sounds anywhere.
+        place = (key + (key >> _CELL_BITS) * _SCATTER) & mask
+        if crowd[place] < 255:
+            crowd[place] += 1
+    kept = 0
+    for hit in range(len(sounds)):
+        key = cells[hit]
+        place = (key + (key >> _CELL_BITS) * _SCATTER) & mask
+        if crowd[place] + max(crowd[(place - 1) & mask], crowd[(place + 1) & mask]) >= MIN_VOTES:
+            cells[kept], kept_anchors[kept] = key, anchors[hit]
+            kept += 1
+    return cells[:kept], kept_anchors[:kept]

@@ -57,7 +57,7 @@ MAX_LINE = 2**32 - 2
 MAX_HEADER = 65_536
 """Bytes of a header that is believed."""
 
-_DTYPES: dict[str, tuple[str, type[np.generic]]] = {
+DTYPES: dict[str, tuple[str, type[np.generic]]] = {
     "directory": ("U32", np.uint32),
     "low": ("U8", np.uint8),
     "postings": ("U32", np.uint32),
@@ -124,12 +124,12 @@ class Segment:
             if self.size < 16:
                 raise IndexCorrupt(f"{self.name}: {self.size} bytes")
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        arrays = self._arrays()
+        arrays = self.tables()
         self.directory, self.low, self.postings = arrays["directory"], arrays["low"], arrays["postings"]
         self.starts, self.seqs, self.keys = arrays["starts"], arrays["seqs"], arrays["keys"]
         self.texts, self.text_ends = arrays["texts"], arrays["text_ends"]
         self.peak_ends, self.peak_times, self.peak_bins = arrays["peak_ends"], arrays["peak_times"], arrays["peak_bins"]
-        self._sign_ends, self._signs = arrays["sign_ends"], arrays["signs"]
+        self.sign_ends, self.all_signs = arrays["sign_ends"], arrays["signs"]
         self._bits = (len(self.directory) - 1).bit_length() - 1
         sounds = len(self.seqs)
         if (
@@ -138,18 +138,18 @@ class Segment:
             or len(self.directory) != 2**self._bits + 1
             or len(self.low) != len(self.postings)
             or len(self.keys) != sounds
-            or any(len(ends) != sounds + 1 for ends in (self.starts, self.text_ends, self.peak_ends, self._sign_ends))
+            or any(len(ends) != sounds + 1 for ends in (self.starts, self.text_ends, self.peak_ends, self.sign_ends))
             or len(self.peak_times) != len(self.peak_bins)
             or int(self.directory[0]) != 0
             or (np.diff(self.directory.astype(np.int64)) < 0).any()
             or int(self.directory[-1]) != len(self.low)
             or int(self.peak_ends[-1]) != len(self.peak_times)
             or int(self.text_ends[-1]) != len(self.texts)
-            or int(self._sign_ends[-1]) != len(self._signs)
+            or int(self.sign_ends[-1]) != len(self.all_signs)
         ):
             raise IndexCorrupt(f"{self.name}: tables that do not fit together")
 
-    def _arrays(self) -> dict[str, npt.NDArray[Any]]:
+    def tables(self) -> dict[str, npt.NDArray[Any]]:
         """Map every table; only the header is read."""
         length = int.from_bytes(self._map[:8], "little")
         if length > MAX_HEADER or 8 + length > self.size:
@@ -161,7 +161,7 @@ class Segment:
             if self.format != FORMAT:
                 raise IndexCorrupt(f"{self.name}: format {self.format}; this version reads {FORMAT}")
             arrays = {}
-            for name, (dtype, kind) in _DTYPES.items():
+            for name, (dtype, kind) in DTYPES.items():
                 entry = header[name]
                 begin, end = (8 + length + int(offset) for offset in entry["data_offsets"])
                 count = (end - begin) // np.dtype(kind).itemsize
@@ -174,7 +174,7 @@ class Segment:
 
     def verify(self) -> None:
         """Read everything and compare checksums. Raises `IndexCorrupt`."""
-        if _checksum(self._arrays()) != self.checksum:
+        if checksum(self.tables()) != self.checksum:
             raise IndexCorrupt(f"{self.name}: wrong checksum")
 
     def __len__(self) -> int:
@@ -214,8 +214,8 @@ class Segment:
 
     def signs(self, number: int) -> npt.NDArray[np.uint8]:
         """Signs of a sound's whitened waveform."""
-        begin, end = int(self._sign_ends[number]), int(self._sign_ends[number + 1])
-        return self._signs[begin:end]
+        begin, end = int(self.sign_ends[number]), int(self.sign_ends[number + 1])
+        return self.all_signs[begin:end]
 
     def ranges(self, hashes: npt.NDArray[np.uint32]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Where the postings of each hash (in any order) begin, and how many there are."""
@@ -223,11 +223,19 @@ class Segment:
         _ranges(hashes, HASH_BITS - self._bits, self.directory, self.low, begin, count)
         return begin, count
 
-    def hashes(self) -> npt.NDArray[np.uint32]:
-        """The hash of every posting."""
-        shift = HASH_BITS - self._bits
-        upper = np.repeat(np.arange(2**self._bits, dtype=np.uint32), np.diff(self.directory))
-        return upper << np.uint32(shift) | (self.low & np.uint32((1 << shift) - 1))
+    def edges(self) -> npt.NDArray[np.uint32]:
+        """Where the postings of each value of a hash's upper `MIN_BITS` bits begin, and where the last ones end."""
+        return self.directory[:: 2 ** (self._bits - MIN_BITS)]
+
+    def slice(self, first: int, last: int) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
+        """Hashes and postings, by hash, of which the upper `MIN_BITS` bits are from `first` to before `last`."""
+        wider = self._bits - MIN_BITS
+        directory = self.directory[first << wider : (last << wider) + 1]
+        begin, end = int(directory[0]), int(directory[-1])
+        shift = np.uint32(HASH_BITS - self._bits)
+        upper = np.repeat(np.arange(first << wider, last << wider, dtype=np.uint32), np.diff(directory))
+        low = self.low[begin:end] & np.uint32((1 << int(shift)) - 1)
+        return upper << shift | low, self.postings[begin:end]
 
 
 @compiled
@@ -288,30 +296,19 @@ def rows_of(sounds: Iterable[tuple[SoundEntry, Fingerprint]]) -> _Rows:
     return rows
 
 
-def extend(rows: _Rows, segment: Segment, gone: Sequence[int]) -> None:
-    """Put another segment's sounds, without those that are gone, before these."""
-    hashes, postings = segment.hashes(), np.array(segment.postings)
-    order = np.argsort(postings, kind="stable")
-    hashes, postings = hashes[order], postings[order]
-    edges = np.searchsorted(postings, segment.starts)
-    alive = [number for number in range(len(segment)) if number not in set(gone)]
-    peaks = [segment.peaks(number) for number in alive]
-    rows.entries[:0] = [segment.entry(number) for number in alive]
-    rows.hashes[:0] = [hashes[edges[number] : edges[number + 1]] for number in alive]
-    rows.times[:0] = [postings[edges[number] : edges[number + 1]] - segment.starts[number] for number in alive]
-    rows.peak_times[:0] = [times for times, _ in peaks]
-    rows.peak_bins[:0] = [bins for _, bins in peaks]
-    rows.signs[:0] = [segment.signs(number) for number in alive]
-    rows.dropped += segment.dropped
+def directory_bits(postings: int) -> int:
+    """Upper bits of a hash that the directory of so many postings is by."""
+    return min(max(MIN_BITS, postings.bit_length() - POSTINGS_BITS), MAX_BITS)
 
 
 def _concatenate(parts: Sequence[npt.NDArray[Any]], dtype: type[np.generic]) -> npt.NDArray[Any]:
     return np.concatenate([np.zeros(0, dtype), *parts]).astype(dtype, copy=False)
 
 
-def _checksum(arrays: dict[str, npt.NDArray[Any]]) -> int:
+def checksum(arrays: dict[str, npt.NDArray[Any]]) -> int:
+    """CRC-32 of all tables, in the format's order."""
     crc = 0
-    for name in _DTYPES:
+    for name in DTYPES:
         crc = zlib.crc32(np.ascontiguousarray(arrays[name]).view(np.uint8).data, crc)
     return crc
 
@@ -333,10 +330,10 @@ def write_segment(path: Path, rows: _Rows) -> None:
     # By hash, then by time: a stable sort, for the sounds come in the line's order.
     order = np.argsort(hashes, kind="stable")
     hashes, postings = hashes[order], postings[order]
-    keep, dropped = _bounded(hashes)
+    keep, dropped = bounded_buckets(hashes)
     hashes, postings = hashes[keep], postings[keep]
     texts = [json.dumps([entry.sound_id, entry.kind, entry.title]).encode() for entry in rows.entries]
-    bits = min(max(MIN_BITS, len(hashes).bit_length() - POSTINGS_BITS), MAX_BITS)
+    bits = directory_bits(len(hashes))
     upper = hashes >> np.uint32(HASH_BITS - bits)
     arrays: dict[str, npt.NDArray[Any]] = {
         "directory": np.searchsorted(upper, np.arange(2**bits + 1)).astype(np.uint32),
@@ -353,13 +350,13 @@ def write_segment(path: Path, rows: _Rows) -> None:
         "sign_ends": np.cumsum([0] + [len(signs) for signs in rows.signs], dtype=np.int64),
         "signs": _concatenate(rows.signs, np.uint8),
     }
-    metadata = {"format": FORMAT, "dropped": rows.dropped + dropped, "crc32": _checksum(arrays)}
+    metadata = {"format": FORMAT, "dropped": rows.dropped + dropped, "crc32": checksum(arrays)}
     save_file(arrays, path, metadata={key: str(value) for key, value in metadata.items()})
     with path.open("rb") as file:
         os.fsync(file.fileno())
 
 
-def _bounded(hashes: npt.NDArray[np.uint32]) -> tuple[npt.NDArray[np.bool_], int]:
+def bounded_buckets(hashes: npt.NDArray[np.uint32]) -> tuple[npt.NDArray[np.bool_], int]:
     """Which of the sorted postings stay, at most `MAX_BUCKET` a hash, spread evenly; and how many go."""
     begins = (
         np.flatnonzero(np.concatenate([[True], hashes[1:] != hashes[:-1]])) if len(hashes) else np.zeros(0, np.intp)

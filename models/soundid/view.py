@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -15,9 +16,45 @@ MAX_POSTINGS = 3_000_000
 """Postings that one lookup gives at most; the most frequent hashes are left out first."""
 
 
+class Hits(Protocol):
+    """What a lookup found: for each hit its row in the query, the sound's number in the view, the frame in it."""
+
+    @property
+    def rows(self) -> npt.NDArray[np.int32]:
+        """Index of the hash in the query."""
+
+    @property
+    def sounds(self) -> npt.NDArray[np.int32]:
+        """Number of the sound in the view."""
+
+    @property
+    def times(self) -> npt.NDArray[np.int32]:
+        """Frame in the sound."""
+
+
+class Entry(Protocol):
+    """A sound of the catalogue. `kind` is `song`, `effect` or `original`; `frames` its length."""
+
+    @property
+    def sound_id(self) -> str:
+        """Its id in the store."""
+
+    @property
+    def kind(self) -> str:
+        """What it is."""
+
+    @property
+    def title(self) -> str | None:
+        """What it is called."""
+
+    @property
+    def frames(self) -> int:
+        """Its length, frames."""
+
+
 @dataclass(frozen=True)
 class Postings:
-    """What a lookup found: for each hit its row in the query, the sound's number in the view, the frame in it."""
+    """The `Hits` of a lookup."""
 
     rows: npt.NDArray[np.int32]
     sounds: npt.NDArray[np.int32]
@@ -27,10 +64,20 @@ class Postings:
 class PairTable(Protocol):
     """The pairs of some sounds, and their peaks: what proposes and refines alignments."""
 
-    def lookup(self, hashes: npt.NDArray[np.uint32], most: int = MAX_POSTINGS) -> Postings:
+    @property
+    def frames(self) -> int:
+        """Length of all sounds together, frames."""
+
+    def lookup(
+        self,
+        hashes: npt.NDArray[np.uint32],
+        most: int = MAX_POSTINGS,
+        worth: npt.NDArray[np.float32] | None = None,
+    ) -> Hits:
         """Postings of these hashes (any order), those of one sound in the order of the hashes.
 
-        MUST NOT give more than `most`: where there are more, the rarest hashes are answered and the others not.
+        MUST NOT give more than `most`: where there are more, the rarest hashes are answered and the others not. Where
+        it is said what each hash is worth, those of the most worth a posting.
         """
 
     def lengths(self, sounds: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -43,11 +90,7 @@ class PairTable(Protocol):
 class IndexView(PairTable, Protocol):
     """An index at one moment. MUST NOT change; numbers of sounds hold within it only."""
 
-    @property
-    def frames(self) -> int:
-        """Length of all sounds together, frames."""
-
-    def entry(self, sound: int) -> SoundEntry:
+    def entry(self, sound: int) -> Entry:
         """The sound of that number."""
 
     def signs(self, sound: int) -> npt.NDArray[np.uint8]:
@@ -111,15 +154,22 @@ class DiskView:
 
     def lengths(self, sounds: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Lengths of these sounds, frames."""
-        return np.concatenate([np.zeros(0, np.int64), *(np.diff(s.starts.astype(np.int64)) for s in self.segments)])[
-            sounds
-        ]
+        return self._lengths[sounds]
 
-    def lookup(self, hashes: npt.NDArray[np.uint32], most: int = MAX_POSTINGS) -> Postings:
+    @cached_property
+    def _lengths(self) -> npt.NDArray[np.int64]:
+        return np.concatenate([np.zeros(0, np.int64), *(np.diff(s.starts.astype(np.int64)) for s in self.segments)])
+
+    def lookup(
+        self,
+        hashes: npt.NDArray[np.uint32],
+        most: int = MAX_POSTINGS,
+        worth: npt.NDArray[np.float32] | None = None,
+    ) -> Postings:
         """See `IndexView.lookup`."""
         found = [segment.ranges(hashes) for segment in self.segments]
         counts = sum((count for _, count in found), np.zeros(len(hashes), dtype=np.int64))
-        wanted = affordable(counts, most)
+        wanted = affordable(counts, most, worth)
         parts = []
         first = 0
         for segment, gone, (begin, count) in zip(self.segments, self.gone, found, strict=True):
@@ -174,20 +224,19 @@ def gather(
     return rows, sounds, times
 
 
-def affordable(counts: npt.NDArray[np.int64], most: int) -> npt.NDArray[np.bool_]:
-    """Which buckets may be read, so that all together stay within `most`: the shortest.
+def affordable(
+    counts: npt.NDArray[np.int64], most: int, worth: npt.NDArray[np.float32] | None = None
+) -> npt.NDArray[np.bool_]:
+    """Which buckets may be read, so that all together stay within `most`: those of the most worth a posting.
 
-    Of those that are equally long and do not all fit, as many as do, from all over the query.
+    Of those that are equal in that and do not all fit, as many as do, from all over the query.
     """
     if int(counts.sum()) <= most:
         return np.ones(len(counts), dtype=np.bool_)
-    # By length how many postings all buckets of it hold: no sorting of what is long.
-    lengths, number = np.unique(counts, return_counts=True)
-    total = np.cumsum(lengths * number)
-    fits = int(np.searchsorted(total, most, side="right"))
-    length = int(lengths[fits])
-    wanted = counts < length
-    equal = np.flatnonzero(counts == length)
-    room = (most - int(total[fits - 1] if fits else 0)) // length
-    wanted[equal[np.arange(room, dtype=np.int64) * len(equal) // max(room, 1)]] = True
+    # An order of the rows that is spread over the query after any number of them: steps of the golden section.
+    spread = np.argsort(np.arange(len(counts)) * 0.6180339887498949 % 1.0)
+    cost = counts[spread] / (1.0 if worth is None else worth[spread])
+    order = spread[np.argsort(cost, kind="stable")]
+    wanted = np.zeros(len(counts), dtype=np.bool_)
+    wanted[order[: int(np.searchsorted(np.cumsum(counts[order]), most, side="right"))]] = True
     return wanted

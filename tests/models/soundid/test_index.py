@@ -439,7 +439,9 @@ def test_a_lookup_is_bounded(tmp_path):
     read = [some[affordable(some, most)].tolist() for most in (0, 1, 2, 5, 6, 14, 15, MAX_POSTINGS)]
     assert read == [[], [], [2], [2], [4, 2], [4, 2], [4, 9, 2], [4, 9, 2]]
     # Where the rarest are too many already, they are read from all over the query.
-    assert np.flatnonzero(affordable(np.ones(100, np.int64), 4)).tolist() == [0, 25, 50, 75]
+    few = np.flatnonzero(affordable(np.ones(100, np.int64), 4))
+    assert len(few) == 4
+    assert np.diff([0, *few, 100]).max() < 50
     index = DiskIndex(tmp_path)
     index.add([sound(1)])
     many = np.resize(small(1).hashes, 100_000).astype(np.uint32)

@@ -29,13 +29,17 @@ class Watched:
     view: object
     read: int = 0
 
-    def lookup(self, hashes, most):
-        found = self.view.lookup(hashes, most)
+    def lookup(self, hashes, most, worth=None):
+        found = self.view.lookup(hashes, most, worth)
         self.read += len(found.rows)
         return found
 
     def lengths(self, sounds):
         return self.view.lengths(sounds)
+
+    @property
+    def frames(self):
+        return self.view.frames
 
 
 def off(alignment, start_s, speed, frames):
