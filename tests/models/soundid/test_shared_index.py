@@ -58,17 +58,18 @@ def test_two_sounds_and_one_left_out(songs, shared, tracks, make):
 
 
 def test_a_server_lost_in_the_middle_of_a_match_is_no_answer(fingerprints):
-    with ValkeyServer() as server:
-        index = ValkeyIndex([f"{server.connection_url}/0"])
-        index.add([(1, "song-1", "song", None, fingerprints["song-1"])])
+    server = ValkeyServer()
+    server.start()
+    index = ValkeyIndex([f"{server.connection_url}/0"])
+    index.add([(1, "song-1", "song", None, fingerprints["song-1"])])
 
-        class Stopping:
-            """The index, whose server stops after the view was taken."""
+    class Stopping:
+        """The index, whose server stops after the view was taken."""
 
-            def view(self):
-                view = index.view()
-                server.stop()
-                return view
+        def view(self):
+            view = index.view()
+            server.stop()
+            return view
 
-        with pytest.raises(StoreUnavailable, match="away"):
-            Matcher(Stopping()).match(fingerprints["song-1"])
+    with pytest.raises(StoreUnavailable, match="away"):
+        Matcher(Stopping()).match(fingerprints["song-1"])
