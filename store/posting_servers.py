@@ -85,4 +85,5 @@ def answered(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
     try:
         return call(*arguments, **named)
     except (ValkeyConnectionError, ValkeyTimeoutError) as error:
-        raise StoreUnavailable(f"a server of the shared sound index is away ({error}); it is asked again") from error
+        cure = "start it, or mend TAGFARM_SOUNDS__SERVERS"
+        raise StoreUnavailable(f"a server of the shared sound index is away ({error}); {cure}") from error

@@ -15,7 +15,7 @@ from sqlalchemy import update
 from store.commit import Commit, Commits
 from store.documents import Documents, Kept, SoundUseRow, TagRow
 from store.engine import POOL_SIZE, Clock, Database
-from store.errors import LeaseLost, SchemaNewer, SchemaOlder, StoreError, StoreUnavailable, UnknownSound
+from store.errors import LeaseLost, SchemaNewer, SchemaOlder, SoundIndexLost, StoreError, StoreUnavailable, UnknownSound
 from store.feed import Feed, FeedEvent
 from store.ledger import Admission, Busy, Done, Due, Ledger, Quarantined, Started
 from store.migrate import migrate, verify
@@ -37,6 +37,7 @@ __all__ = [
     "Quarantined",
     "SchemaNewer",
     "SchemaOlder",
+    "SoundIndexLost",
     "SoundRow",
     "SoundUseRow",
     "Started",

@@ -30,7 +30,7 @@ BEST = 24
 LEAST_CHANCE = 0.05
 ROW_POSTINGS = 1.2 / 2**HASH_BITS
 """Postings of a hash for each frame of an index, if all hashes were equally frequent."""
-ROWS, LEAST_ROWS = 2, 1000
+ROWS, LEAST_ROWS = 2, 500
 """Pairs that are looked up: so many times as many as could be answered if all hashes were equally frequent."""
 SPEED_STEP = 0.024
 """Between the speeds that are tried, natural logarithm."""
@@ -106,6 +106,8 @@ def propose(view: PairTable, peaks: Peaks, playing: Playing, most: int) -> list[
     shift = hits.times + HALF_WINDOW - times[anchors]
     span = float(times[-1] - times[0])
     keys, votes, order = _vote(hits.sounds, shift, anchors)
+    if len(keys) == 0:
+        return []
     sounds = keys >> _CELL_BITS
     totals = np.bincount(hits.sounds)[sounds]
     chance = np.maximum(LEAST_CHANCE, 2 * CELL_FRAMES * totals / (view.lengths(sounds) + span))

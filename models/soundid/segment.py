@@ -254,6 +254,10 @@ def _ranges(
             # Never outside of the table, even where damage has put it out of order.
             size = np.int64(len(low))
             first, last = min(np.int64(directory[upper]), size), min(np.int64(directory[upper + 1]), size)
+        if shift == 0:
+            # The directory is by whole hashes: nothing is left to look for.
+            begin[at], count[at] = first, last - first
+            continue
         wanted = np.uint8(hashes[at] & 0xFF)
         end = last
         while end - first > SCANNED:

@@ -238,7 +238,7 @@ def trending(
 
 @app.command()
 def rebuild() -> None:
-    """Make this machine's sound index anew from the store."""
+    """Make the sound index anew from the store: this machine's copy, or the one that all nodes share."""
     from tasks.sound_library import SoundLibrary
     from workers.settings import settings
 

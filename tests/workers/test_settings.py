@@ -38,3 +38,12 @@ def test_a_running_embedded_farm_is_found(tmp_path: Path) -> None:
 
 def test_rabbitmq_gets_no_valkey_options(tmp_path: Path) -> None:
     assert "broker_transport_options" not in celery_config(settings(tmp_path, broker={"url": "amqp://guest@h//"}))
+
+
+def test_the_sound_index_is_this_machines_or_shared(tmp_path: Path) -> None:
+    assert settings(tmp_path).index == tmp_path / "sound-index"
+    shared = settings(tmp_path, sounds={"index": "valkey", "servers": ["redis://:secret@a/1", "redis://b/1"]})
+    assert shared.index == ("redis://:secret@a/1", "redis://b/1")
+    assert "secret" not in repr(shared)
+    with pytest.raises(ValidationError, match="TAGFARM_SOUNDS__SERVERS"):
+        settings(tmp_path, sounds={"index": "valkey"})
