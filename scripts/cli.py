@@ -11,7 +11,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import typer
 
-from scripts.commands import farm, feed, schema, sounds, uploads, weights
+from scripts.commands import farm, feed, models, schema, sounds, train, uploads, weights
 from scripts.console import err, plain
 
 ROOMS = {"media", "models", "store", "tasks", "workers", "web", "scripts"}
@@ -37,6 +37,8 @@ app.command("report")(feed.report)
 app.command("schema")(schema.schema)
 app.add_typer(weights.app, name="weights")
 app.add_typer(sounds.app, name="sounds")
+app.command("train")(train.train)
+app.add_typer(models.app, name="models")
 
 
 def main() -> None:

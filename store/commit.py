@@ -13,6 +13,7 @@ from store.documents import SoundUseRow, TagRow, write_document
 from store.engine import Database, lock_counter
 from store.errors import LeaseLost, UnknownSound
 from store.schema import SOUNDS_COUNTER, Attempt, Sound, Upload
+from store.shadows import ShadowRow, write_shadows
 from store.sounds import SoundKind, SoundRow, insert_sound, select_sounds_after
 
 
@@ -56,6 +57,10 @@ class Commit:
         )
         self._first_own_seq = self._first_own_seq or seq
         return sound_id
+
+    def keep_shadows(self, rows: Sequence[ShadowRow]) -> None:
+        """Keep what shadows said of this upload, in place of what they said before."""
+        write_shadows(self._connection, self._now, self._upload.upload_id, rows)
 
     def finish(
         self,

@@ -26,3 +26,7 @@ class LeaseLost(StoreError):
 
 class UnknownSound(StoreError):
     """No sound of this id was ever in this store."""
+
+
+class NothingToRollBack(StoreError):
+    """The alias means what it meant at the beginning."""

@@ -12,19 +12,30 @@ from __future__ import annotations
 
 from sqlalchemy import update
 
+from store.aliases import Aliases, AliasState
 from store.commit import Commit, Commits
 from store.documents import Documents, Kept, SoundUseRow, TagRow
 from store.engine import POOL_SIZE, Clock, Database
-from store.errors import LeaseLost, SchemaNewer, SchemaOlder, StoreError, StoreUnavailable, UnknownSound
+from store.errors import (
+    LeaseLost,
+    NothingToRollBack,
+    SchemaNewer,
+    SchemaOlder,
+    StoreError,
+    StoreUnavailable,
+    UnknownSound,
+)
 from store.feed import Feed, FeedEvent
 from store.ledger import Admission, Busy, Done, Due, Ledger, Quarantined, Started
 from store.migrate import migrate, verify
 from store.overview import Overview, UploadStatus
 from store.schema import OUTBOX_COUNTER, Counter
+from store.shadows import ShadowRow, Shadows
 from store.sounds import KnownSound, KnownUse, SoundRow, Sounds, Trend
 
 __all__ = [
     "Admission",
+    "AliasState",
     "Busy",
     "Commit",
     "Done",
@@ -34,9 +45,11 @@ __all__ = [
     "KnownSound",
     "KnownUse",
     "LeaseLost",
+    "NothingToRollBack",
     "Quarantined",
     "SchemaNewer",
     "SchemaOlder",
+    "ShadowRow",
     "SoundRow",
     "SoundUseRow",
     "Started",
@@ -50,7 +63,7 @@ __all__ = [
 ]
 
 
-class Store(Ledger, Commits, Documents, Sounds, Feed, Overview):
+class Store(Ledger, Commits, Documents, Sounds, Feed, Overview, Aliases, Shadows):
     """All of it behind one name."""
 
     def __init__(self, database: Database) -> None:

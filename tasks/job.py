@@ -173,6 +173,7 @@ class Desk:
                     "timings_ms": {**analysis.document.timings_ms, **clock.ms},
                 }
             )
+            transaction.keep_shadows(analysis.shadows)
             transaction.finish(document.to_json(), tag_rows(document), sound_use_rows(document), artifact)
         return document, registered
 

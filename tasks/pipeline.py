@@ -23,8 +23,10 @@ from media.pool import DecoderPool
 from media.types import DecodedMedia, MediaError
 from models.protocol import Encoder, Encoding, Evidence, Tagger
 from models.soundid.fingerprint import Fingerprint
+from store.store import ShadowRow
 from tasks.artifacts import artifacts_of
 from tasks.contract import AudioInfo, Coverage, Diversity, MediaFacts, TagDocument, TagUpload, VideoInfo
+from tasks.lineup import LineupSwitch, Speakers, shadow_rows
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +46,8 @@ class Parts:
     """Taggers that this node cannot run, and why."""
     scratch: Path
     soundid_version: str
+    lineup: LineupSwitch = field(default_factory=LineupSwitch)
+    """Which trained versions speak in place of the packaged taggers; changes while the node runs."""
 
     def close(self) -> None:
         """End the decoder processes and the networks' threads."""
@@ -60,6 +64,8 @@ class Analysis:
     fingerprint: Fingerprint | None = None
     artifacts: dict[str, np.ndarray] = field(default_factory=dict)
     """Embeddings, curves and key frames, by name: see `tasks.artifacts`."""
+    shadows: list[ShadowRow] = field(default_factory=list)
+    """What shadows would have published."""
 
 
 class Clock:
@@ -85,6 +91,8 @@ def analyse(upload: TagUpload, parts: Parts) -> Analysis:
     when the file could not be had *now*; everything else that is raised is a bug.
     """
     clock = Clock()
+    # Once for the whole upload: a promotion in its midst is for the uploads after it.
+    speakers = parts.lineup.current.speakers(upload.upload_id, parts.taggers, parts.absent)
     scratch = Path(tempfile.mkdtemp(prefix="upload-", dir=parts.scratch))
     fetched: FetchedMedia | None = None
     try:
@@ -92,7 +100,7 @@ def analyse(upload: TagUpload, parts: Parts) -> Analysis:
             fetched = parts.fetch(upload.media, scratch)
         with clock.stage("decode"):
             decoded = parts.decoder.decode(fetched.path, scratch)
-        return _analyse_decoded(upload, fetched, decoded, parts, clock)
+        return _analyse_decoded(upload, fetched, decoded, parts, speakers, clock)
     except MediaError as error:
         facts = MediaFacts(sha256=fetched.sha256, bytes=fetched.bytes) if fetched else MediaFacts()
         document = TagDocument(
@@ -108,11 +116,16 @@ def analyse(upload: TagUpload, parts: Parts) -> Analysis:
 
 
 def _analyse_decoded(
-    upload: TagUpload, fetched: FetchedMedia, decoded: DecodedMedia, parts: Parts, clock: Clock
+    upload: TagUpload,
+    fetched: FetchedMedia,
+    decoded: DecodedMedia,
+    parts: Parts,
+    speakers: Speakers,
+    clock: Clock,
 ) -> Analysis:
     evidence = _evidence(upload, decoded)
-    asked = [tagger for tagger in parts.taggers if upload.wants(tagger.name)]
-    absent = {name: why for name, why in parts.absent.items() if upload.wants(name)}
+    asked = [tagger for tagger in speakers.taggers if upload.wants(tagger.name)]
+    absent = {name: why for name, why in speakers.absent.items() if upload.wants(name)}
     with clock.stage("encode"):
         encodings, failed_encoders = _encode(evidence, asked, parts.encoders)
     evidence = replace(evidence, encodings=encodings)
@@ -131,6 +144,9 @@ def _analyse_decoded(
             except Exception as error:
                 log.exception("tagger %s failed on %s", tagger.name, upload.upload_id)
                 absent[tagger.name] = f"failed: {type(error).__name__}"
+
+    with clock.stage("shadows"):
+        shadows = shadow_rows(speakers, evidence, sections, models)
 
     fingerprint = None
     if upload.wants(SOUNDID) and SOUNDID not in absent:
@@ -165,7 +181,7 @@ def _analyse_decoded(
             "timings_ms": clock.ms,
         }
     )
-    return Analysis(document, fingerprint, artifacts_of(decoded, encodings))
+    return Analysis(document, fingerprint, artifacts_of(decoded, encodings), shadows)
 
 
 def _evidence(upload: TagUpload, decoded: DecodedMedia) -> Evidence:

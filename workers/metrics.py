@@ -12,6 +12,7 @@ from tasks.contract import TagDocument
 from tasks.job import Handled
 from tasks.leases import LeaseKeeper
 from tasks.pipeline import Parts
+from workers.versions import VersionKeeper
 
 HANDLED = Counter("tagfarm_messages_total", "Messages handled, by how they ended.", ["ending"])
 DOCUMENTS = Counter("tagfarm_documents_total", "Documents written, by outcome.", ["outcome"])
@@ -22,6 +23,9 @@ SECONDS = Histogram(
 STAGES = Histogram("tagfarm_stage_seconds", "By stage of the pipeline, s.", ["stage"])
 IN_FLIGHT = Gauge("tagfarm_in_flight", "Uploads in work on this node.")
 BATCH_FILL = Gauge("tagfarm_batch_fill", "Items in a network's mean batch.", ["network"])
+NOT_FOLLOWED = Gauge(
+    "tagfarm_aliases_not_followed", "Aliases whose version this node cannot load: it keeps the one before."
+)
 FORWARD_SECONDS = Gauge("tagfarm_forward_seconds", "Time that a network's forward passes took so far, s.", ["network"])
 
 
@@ -38,8 +42,10 @@ def observe(handled: Handled, document: TagDocument | None, seconds: float) -> N
         STAGES.labels(stage).observe(milliseconds / 1000)
 
 
-def watch(leases: LeaseKeeper, parts: Parts) -> None:
+def watch(leases: LeaseKeeper, parts: Parts, versions: VersionKeeper | None = None) -> None:
     """Read the node's gauges whenever someone asks."""
+    if versions is not None:
+        NOT_FOLLOWED.set_function(lambda: len(versions.failed))
     IN_FLIGHT.set_function(lambda: len(leases.held()))
     for name, encoder in parts.encoders.items():
         batcher = getattr(encoder, "batcher", None)
