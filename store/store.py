@@ -13,10 +13,11 @@ from __future__ import annotations
 from sqlalchemy import update
 
 from store.commit import Commit, Commits
-from store.documents import Documents, Kept, SoundUseRow, TagRow
+from store.documents import Documents, EncodingRow, Kept, SoundUseRow, TagRow
 from store.engine import POOL_SIZE, Clock, Database
 from store.errors import LeaseLost, SchemaNewer, SchemaOlder, StoreError, StoreUnavailable, UnknownSound
 from store.feed import Feed, FeedEvent
+from store.labels import Labelled, LabelRow, Labels, NewLabel, UnknownUpload
 from store.ledger import Admission, Busy, Done, Due, Ledger, Quarantined, Started
 from store.migrate import migrate, verify
 from store.overview import Overview, UploadStatus
@@ -29,11 +30,15 @@ __all__ = [
     "Commit",
     "Done",
     "Due",
+    "EncodingRow",
     "FeedEvent",
     "Kept",
     "KnownSound",
     "KnownUse",
+    "LabelRow",
+    "Labelled",
     "LeaseLost",
+    "NewLabel",
     "Quarantined",
     "SchemaNewer",
     "SchemaOlder",
@@ -46,11 +51,12 @@ __all__ = [
     "TagRow",
     "Trend",
     "UnknownSound",
+    "UnknownUpload",
     "UploadStatus",
 ]
 
 
-class Store(Ledger, Commits, Documents, Sounds, Feed, Overview):
+class Store(Ledger, Commits, Documents, Sounds, Feed, Overview, Labels):
     """All of it behind one name."""
 
     def __init__(self, database: Database) -> None:
