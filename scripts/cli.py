@@ -11,7 +11,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import typer
 
-from scripts.commands import farm, feed, schema, sounds, uploads, weights
+from scripts.commands import farm, feed, labels, schema, sounds, uploads, weights
 from scripts.console import err, plain
 
 ROOMS = {"media", "models", "store", "tasks", "workers", "web", "scripts"}
@@ -37,6 +37,7 @@ app.command("report")(feed.report)
 app.command("schema")(schema.schema)
 app.add_typer(weights.app, name="weights")
 app.add_typer(sounds.app, name="sounds")
+app.add_typer(labels.app, name="labels")
 
 
 def main() -> None:

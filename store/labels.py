@@ -163,7 +163,7 @@ class Labels:
 
 
 def _history() -> Select[Any]:
-    columns = (
+    columns: tuple[Any, ...] = (
         Label.label_id,
         Label.upload_id,
         Label.tagger,
@@ -175,5 +175,3 @@ def _history() -> Select[Any]:
         Label.note,
     )
     return select(*columns).order_by(Label.upload_id, Label.tagger, Label.tag, Label.at, Label.label_id)
-
-

@@ -78,7 +78,12 @@ def rewrite(
     Returns the uploads whose documents say something new.
     """
     decided = decisions_of(connection, [current.upload_id for current, _ in said])
-    fresh, same, moved, tags, events = [], [], [], [], []
+    fresh: list[dict[str, Any]] = []
+    same: list[dict[str, Any]] = []
+    moved: list[dict[str, Any]] = []
+    tags: list[dict[str, Any]] = []
+    events: list[dict[str, Any]] = []
+    changed: set[str] = set()
     for current, words in said:
         machine_said = plain_json(dict(words))
         body, machine = overlay(machine_said, decided.get(current.upload_id, {}))
@@ -87,6 +92,7 @@ def rewrite(
         revision = current.revision
         if news(body) != news(current.document):
             revision += 1
+            changed.add(current.upload_id)
             kept = {"request_hash": current.request_hash, "artifact": current.artifact}
             fresh.append({**key, "revision": revision, **kept, **content})
             events.append({**key, "revision": revision, "event": event, "at": now})
@@ -102,7 +108,7 @@ def rewrite(
         values = {"revision": bindparam("new_revision"), "outcome": bindparam("new_outcome"), "updated_at": now}
         connection.execute(update(Upload).where(Upload.upload_id == bindparam("of")).values(values), moved)
     _events(connection, events)
-    return {row["upload_id"] for row in fresh}
+    return changed
 
 
 def _documents(connection: Connection, fresh: list[dict[str, Any]], same: list[dict[str, Any]]) -> None:
@@ -110,7 +116,7 @@ def _documents(connection: Connection, fresh: list[dict[str, Any]], same: list[d
         connection.execute(insert(Document), fresh)
     if same:
         mine = and_(Document.upload_id == bindparam("of"), Document.revision == bindparam("was"))
-        values = {name: bindparam(f"new_{name}") for name in ("document", "machine", "at")}
+        values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in ("document", "machine", "at")}
         connection.execute(update(Document).where(mine).values(values), same)
 
 
