@@ -11,7 +11,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import typer
 
-from scripts.commands import farm, feed, labels, schema, sounds, uploads, weights
+from scripts.commands import data, farm, feed, labels, schema, sounds, uploads, weights
 from scripts.console import err, plain
 
 ROOMS = {"media", "models", "store", "tasks", "workers", "web", "scripts"}
@@ -38,6 +38,7 @@ app.command("schema")(schema.schema)
 app.add_typer(weights.app, name="weights")
 app.add_typer(sounds.app, name="sounds")
 app.add_typer(labels.app, name="labels")
+app.add_typer(data.app, name="data")
 
 
 def main() -> None:

@@ -135,6 +135,16 @@ class Documents:
             rows = connection.execute(query.order_by(Outbox.cursor.desc()).limit(limit))
             return [Kept(**row._mapping) for row in rows]
 
+    def in_use(self, addresses: Sequence[str]) -> set[str]:
+        """Which of these artifacts a current document names."""
+        named = (
+            select(Document.artifact)
+            .join(Upload, and_(Upload.upload_id == Document.upload_id, Upload.revision == Document.revision))
+            .where(Document.artifact.in_(addresses))
+        )
+        with self._database.read() as connection:
+            return {address for address in connection.execute(named).scalars() if address is not None}
+
     def outdated(self, tagger: str, version: str, after: str = "", limit: int = 1000) -> list[str]:
         """Uploads with a document in which another version of the tagger spoke, or none: their ids after `after`,
         ascending."""

@@ -135,6 +135,8 @@ class Document(Base):
     machine: Mapped[dict[str, Any] | None]
     """The sections as the machine said them, where people's decisions changed them; null: nothing was changed."""
 
+    __table_args__ = (Index(None, "artifact"),)
+
 
 class Tag(Base):
     """One tag of an upload's current document."""

@@ -14,6 +14,7 @@ from sqlalchemy import update
 
 from store.commit import Commit, Commits
 from store.documents import Documents, EncodingRow, Kept, SoundUseRow, TagRow
+from store.duplicates import Common, Duplicates
 from store.engine import POOL_SIZE, Clock, Database
 from store.errors import LeaseLost, SchemaNewer, SchemaOlder, StoreError, StoreUnavailable, UnknownSound
 from store.feed import Feed, FeedEvent
@@ -28,6 +29,7 @@ __all__ = [
     "Admission",
     "Busy",
     "Commit",
+    "Common",
     "Done",
     "Due",
     "EncodingRow",
@@ -56,7 +58,7 @@ __all__ = [
 ]
 
 
-class Store(Ledger, Commits, Documents, Sounds, Feed, Overview, Labels):
+class Store(Ledger, Commits, Documents, Sounds, Feed, Overview, Labels, Duplicates):
     """All of it behind one name."""
 
     def __init__(self, database: Database) -> None:

@@ -112,6 +112,14 @@ def evidence_of(
     return KeptEvidence(evidence, kept["damaged"])
 
 
+def version_kept(arrays: Arrays, name: str) -> str | None:
+    """`weights-name@N` of the encoder whose rows an artifact keeps under this name; None: not told."""
+    if "evidence" not in arrays:
+        return None
+    version = json.loads(arrays["evidence"].tobytes())["encoders"].get(name, {}).get("version")
+    return None if version is None else str(version)
+
+
 def _encoding(name: str, arrays: Arrays, kept: Mapping[str, Any], encoder: Encoder) -> Encoding:
     if name not in kept or f"times/{name}" not in arrays:
         raise NotKept(f"{name} did not see it")

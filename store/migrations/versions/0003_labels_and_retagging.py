@@ -19,6 +19,7 @@ BIG_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 def upgrade() -> None:
     op.add_column("documents", sa.Column("machine", sa.JSON(), nullable=True))
+    op.create_index(op.f("ix_documents_artifact"), "documents", ["artifact"], unique=False)
     op.add_column("uploads", sa.Column("media_sha256", sa.Text(), nullable=True))
     op.create_index(op.f("ix_uploads_media_sha256"), "uploads", ["media_sha256"], unique=False)
     sqlite = op.get_bind().dialect.name == "sqlite"
