@@ -11,7 +11,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import typer
 
-from scripts.commands import data, farm, feed, labels, schema, sounds, uploads, weights
+from scripts.commands import data, farm, feed, labels, retag, schema, sounds, uploads, weights
 from scripts.console import err, plain
 
 ROOMS = {"media", "models", "store", "tasks", "workers", "web", "scripts"}
@@ -30,7 +30,7 @@ app.command("doctor")(farm.doctor)
 app.command("web")(farm.web)
 app.command("tag")(uploads.tag)
 app.command("enqueue")(uploads.enqueue)
-app.command("retag")(uploads.retag)
+app.command("retag")(retag.retag)
 app.command("show")(feed.show)
 app.command("feed")(feed.feed)
 app.command("report")(feed.report)

@@ -64,7 +64,7 @@ def rewrite(
     now: datetime,
     said: Sequence[tuple[Current, Mapping[str, Any]]],
     event: Event,
-    spoke: Mapping[str, str] | None = None,
+    spoke: Mapping[str, Mapping[str, str]] | None = None,
 ) -> set[str]:
     """Write documents anew, with people's decisions laid over them.
 
@@ -73,7 +73,7 @@ def rewrite(
         now: the time.
         said: each current document with what the machine says now, whole.
         event: of the feed, for those that say something new.
-        spoke: taggers that spoke just now, with their versions.
+        spoke: by upload, the taggers that spoke just now, with their versions.
 
     Returns the uploads whose documents say something new.
     """
@@ -103,7 +103,7 @@ def rewrite(
         tags += [{**key, "position": position, **row} for position, row in enumerate(rows)]
     _documents(connection, fresh, same)
     _tags(connection, [current.upload_id for current, _ in said], tags)
-    _states(connection, now, [current.upload_id for current, _ in said], spoke or {})
+    _states(connection, now, spoke or {})
     if moved:
         values = {"revision": bindparam("new_revision"), "outcome": bindparam("new_outcome"), "updated_at": now}
         connection.execute(update(Upload).where(Upload.upload_id == bindparam("of")).values(values), moved)
@@ -127,18 +127,16 @@ def _tags(connection: Connection, upload_ids: list[str], rows: list[dict[str, An
         connection.execute(insert(Tag), rows)
 
 
-def _states(connection: Connection, now: datetime, upload_ids: list[str], spoke: Mapping[str, str]) -> None:
-    if not spoke:
-        return
-    connection.execute(
-        delete(TaggerState).where(TaggerState.upload_id.in_(upload_ids), TaggerState.tagger.in_(list(spoke)))
-    )
-    rows = [
-        {"upload_id": upload_id, "tagger": tagger, "version": version, "at": now}
-        for upload_id in upload_ids
-        for tagger, version in sorted(spoke.items())
-    ]
-    connection.execute(insert(TaggerState), rows)
+def _states(connection: Connection, now: datetime, spoke: Mapping[str, Mapping[str, str]]) -> None:
+    for tagger in sorted({tagger for versions in spoke.values() for tagger in versions}):
+        rows = [
+            {"upload_id": upload_id, "tagger": tagger, "version": versions[tagger], "at": now}
+            for upload_id, versions in spoke.items()
+            if tagger in versions
+        ]
+        ids = [row["upload_id"] for row in rows]
+        connection.execute(delete(TaggerState).where(TaggerState.upload_id.in_(ids), TaggerState.tagger == tagger))
+        connection.execute(insert(TaggerState), rows)
 
 
 def _events(connection: Connection, events: list[dict[str, Any]]) -> None:

@@ -22,7 +22,10 @@ from store.labels import Labelled, LabelRow, Labels, NewLabel, UnknownUpload
 from store.ledger import Admission, Busy, Done, Due, Ledger, Quarantined, Started
 from store.migrate import migrate, verify
 from store.overview import Overview, UploadStatus
+from store.retag import Counts, Retags, Run
+from store.retag_items import Retagged, RetagItems
 from store.schema import OUTBOX_COUNTER, Counter
+from store.selection import Selection, Target
 from store.sounds import KnownSound, KnownUse, SoundRow, Sounds, Trend
 
 __all__ = [
@@ -30,6 +33,7 @@ __all__ = [
     "Busy",
     "Commit",
     "Common",
+    "Counts",
     "Done",
     "Due",
     "EncodingRow",
@@ -42,8 +46,11 @@ __all__ = [
     "LeaseLost",
     "NewLabel",
     "Quarantined",
+    "Retagged",
+    "Run",
     "SchemaNewer",
     "SchemaOlder",
+    "Selection",
     "SoundRow",
     "SoundUseRow",
     "Started",
@@ -51,6 +58,7 @@ __all__ = [
     "StoreError",
     "StoreUnavailable",
     "TagRow",
+    "Target",
     "Trend",
     "UnknownSound",
     "UnknownUpload",
@@ -58,7 +66,7 @@ __all__ = [
 ]
 
 
-class Store(Ledger, Commits, Documents, Sounds, Feed, Overview, Labels, Duplicates):
+class Store(Ledger, Commits, Documents, Sounds, Feed, Overview, Labels, Duplicates, Retags, RetagItems):
     """All of it behind one name."""
 
     def __init__(self, database: Database) -> None:
