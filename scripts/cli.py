@@ -11,7 +11,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import typer
 
-from scripts.commands import farm, feed, models, schema, sounds, train, uploads, weights
+from scripts.commands import data, farm, feed, labels, models, retag, schema, sounds, train, uploads, weights
 from scripts.console import err, plain
 
 ROOMS = {"media", "models", "store", "tasks", "workers", "web", "scripts"}
@@ -30,7 +30,7 @@ app.command("doctor")(farm.doctor)
 app.command("web")(farm.web)
 app.command("tag")(uploads.tag)
 app.command("enqueue")(uploads.enqueue)
-app.command("retag")(uploads.retag)
+app.command("retag")(retag.retag)
 app.command("show")(feed.show)
 app.command("feed")(feed.feed)
 app.command("report")(feed.report)
@@ -39,6 +39,8 @@ app.add_typer(weights.app, name="weights")
 app.add_typer(sounds.app, name="sounds")
 app.command("train")(train.train)
 app.add_typer(models.app, name="models")
+app.add_typer(labels.app, name="labels")
+app.add_typer(data.app, name="data")
 
 
 def main() -> None:

@@ -1,8 +1,9 @@
 """The tables. `store/migrations` makes them; the tests hold the two against each other.
 
-Who writes what: `ledger` uploads, attempts and refusals; `documents` documents, tags, tagger_states and sound_uses;
-`sounds` sounds; `feed` outbox and cursors; `aliases` aliases and their changes; `shadows`
-shadow answers. All times are UTC.
+Who writes what: `ledger` uploads, attempts and refusals; `documents` and `rewrite` documents, tags, tagger_states,
+encodings and sound_uses; `sounds` sounds; `feed` outbox and cursors. People's labels and runs of re-tagging have their
+tables in `schema_labels` and `schema_retag`; `aliases` and `shadows` write what their tables are named after. All times
+are UTC.
 """
 
 from __future__ import annotations
@@ -74,12 +75,15 @@ class Upload(Base):
     """Of the current document; 0: there is none yet."""
     outcome: Mapped[str | None]
     """The current document's."""
+    media_sha256: Mapped[str | None]
+    """Of the file that the current document speaks of."""
 
     __table_args__ = (
         Index(None, "due_at"),
         Index(None, "state", "outcome"),
         Index(None, "country"),
         Index(None, "outcome"),
+        Index(None, "media_sha256"),
     )
 
 
@@ -130,6 +134,10 @@ class Document(Base):
     document: Mapped[dict[str, Any]]
     artifact: Mapped[str | None]
     """Address of its embeddings, curves and key frames."""
+    machine: Mapped[dict[str, Any] | None]
+    """The sections as the machine said them, where people's decisions changed them; null: nothing was changed."""
+
+    __table_args__ = (Index(None, "artifact"),)
 
 
 class Tag(Base):
@@ -231,7 +239,7 @@ class Outbox(Base):
 
     cursor: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
     event: Mapped[str]
-    """tagged or retagged."""
+    """tagged, retagged or labelled."""
     upload_id: Mapped[str]
     revision: Mapped[int] = mapped_column(Integer)
     at: Mapped[datetime]

@@ -14,7 +14,8 @@ from sqlalchemy import update
 
 from store.aliases import Aliases, AliasState
 from store.commit import Commit, Commits
-from store.documents import Documents, Kept, SoundUseRow, TagRow
+from store.documents import Documents, EncodingRow, Kept, SoundUseRow, TagRow
+from store.duplicates import Common, Duplicates
 from store.engine import POOL_SIZE, Clock, Database
 from store.errors import (
     LeaseLost,
@@ -26,10 +27,14 @@ from store.errors import (
     UnknownSound,
 )
 from store.feed import Feed, FeedEvent
+from store.labels import Labelled, LabelRow, Labels, NewLabel, UnknownUpload
 from store.ledger import Admission, Busy, Done, Due, Ledger, Quarantined, Started
 from store.migrate import migrate, verify
 from store.overview import Overview, UploadStatus
+from store.retag import Counts, Retags, Run
+from store.retag_items import Retagged, RetagItems
 from store.schema import OUTBOX_COUNTER, Counter
+from store.selection import Selection, Target
 from store.shadows import ShadowRow, Shadows
 from store.sounds import KnownSound, KnownUse, SoundRow, Sounds, Trend
 
@@ -38,17 +43,26 @@ __all__ = [
     "AliasState",
     "Busy",
     "Commit",
+    "Common",
+    "Counts",
     "Done",
     "Due",
+    "EncodingRow",
     "FeedEvent",
     "Kept",
     "KnownSound",
     "KnownUse",
+    "LabelRow",
+    "Labelled",
     "LeaseLost",
+    "NewLabel",
     "NothingToRollBack",
     "Quarantined",
+    "Retagged",
+    "Run",
     "SchemaNewer",
     "SchemaOlder",
+    "Selection",
     "ShadowRow",
     "SoundRow",
     "SoundUseRow",
@@ -57,13 +71,17 @@ __all__ = [
     "StoreError",
     "StoreUnavailable",
     "TagRow",
+    "Target",
     "Trend",
     "UnknownSound",
+    "UnknownUpload",
     "UploadStatus",
 ]
 
 
-class Store(Ledger, Commits, Documents, Sounds, Feed, Overview, Aliases, Shadows):
+class Store(
+    Ledger, Commits, Documents, Sounds, Feed, Overview, Labels, Duplicates, Retags, RetagItems, Aliases, Shadows
+):
     """All of it behind one name."""
 
     def __init__(self, database: Database) -> None:

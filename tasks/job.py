@@ -174,7 +174,9 @@ class Desk:
                 }
             )
             transaction.keep_shadows(analysis.shadows)
-            transaction.finish(document.to_json(), tag_rows(document), sound_use_rows(document), artifact)
+            encodings = analysis.encodings if artifact is not None else []
+            uses_kept = sound_use_rows(document)
+            transaction.finish(document.to_json(), tag_rows(document), uses_kept, artifact, encodings)
         return document, registered
 
     def _register(self, upload: TagUpload, analysis: Analysis, transaction: Commit) -> tuple[list[SoundUse], bool]:

@@ -21,11 +21,14 @@ import numpy as np
 from media.fetch import FetchedMedia
 from media.pool import DecoderPool
 from media.types import DecodedMedia, MediaError
+from models.layout.tagger import STILLNESS, standing_share
 from models.protocol import Encoder, Encoding, Evidence, Tagger
 from models.soundid.fingerprint import Fingerprint
+from store.documents import EncodingRow
 from store.store import ShadowRow
 from tasks.artifacts import artifacts_of
 from tasks.contract import AudioInfo, Coverage, Diversity, MediaFacts, TagDocument, TagUpload, VideoInfo
+from tasks.kept import encoding_rows
 from tasks.lineup import LineupSwitch, Speakers, shadow_rows
 
 log = logging.getLogger(__name__)
@@ -64,6 +67,8 @@ class Analysis:
     fingerprint: Fingerprint | None = None
     artifacts: dict[str, np.ndarray] = field(default_factory=dict)
     """Embeddings, curves and key frames, by name: see `tasks.artifacts`."""
+    encodings: list[EncodingRow] = field(default_factory=list)
+    """Which encoders' rows are among the artifacts."""
     shadows: list[ShadowRow] = field(default_factory=list)
     """What shadows would have published."""
 
@@ -124,6 +129,9 @@ def _analyse_decoded(
     clock: Clock,
 ) -> Analysis:
     evidence = _evidence(upload, decoded)
+    with clock.stage("heads"):
+        stillness = {STILLNESS: {"share": standing_share(evidence)}}  # of the frames, which are not kept
+    evidence = replace(evidence, observations={**evidence.observations, **stillness})
     asked = [tagger for tagger in speakers.taggers if upload.wants(tagger.name)]
     absent = {name: why for name, why in speakers.absent.items() if upload.wants(name)}
     with clock.stage("encode"):
@@ -156,18 +164,14 @@ def _analyse_decoded(
         else:
             models[SOUNDID] = parts.soundid_version
 
-    reasons = []
-    if decoded.damaged:
-        reasons.append(f"the file is damaged: {decoded.info.duration_s:.1f} s of it could be read")
-    if absent:
-        reasons.append("absent: " + "; ".join(f"{name} ({why})" for name, why in sorted(absent.items())))
+    reason = reason_of(decoded.damaged, decoded.info.duration_s, absent)
     topics = sections.get("topics") or []
     document = TagDocument.model_validate(
         {
             **sections,
             "upload_id": upload.upload_id,
-            "outcome": "degraded" if reasons else "ok",
-            "reason": "; ".join(reasons) or None,
+            "outcome": "degraded" if reason else "ok",
+            "reason": reason,
             "media": _facts(fetched, decoded),
             "coverage": Coverage(
                 frames_decoded=decoded.frames_decoded,
@@ -181,7 +185,15 @@ def _analyse_decoded(
             "timings_ms": clock.ms,
         }
     )
-    return Analysis(document, fingerprint, artifacts_of(decoded, encodings), shadows)
+    return Analysis(document, fingerprint, artifacts_of(decoded, evidence), encoding_rows(evidence), shadows)
+
+
+def reason_of(damaged: bool, duration_s: float, absent: Mapping[str, str]) -> str | None:
+    """Why a document is degraded; None: it is not."""
+    reasons = [f"the file is damaged: {duration_s:.1f} s of it could be read"] if damaged else []
+    if absent:
+        reasons.append("absent: " + "; ".join(f"{name} ({why})" for name, why in sorted(absent.items())))
+    return "; ".join(reasons) or None
 
 
 def _evidence(upload: TagUpload, decoded: DecodedMedia) -> Evidence:

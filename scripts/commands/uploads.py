@@ -188,20 +188,6 @@ def _wait(store: Store, upload_ids: list[str], timeout: float, as_json: bool) ->
         fail(f"no document after {timeout:.0f} s: {', '.join(waiting)}; is a node running? see: tagfarm doctor")
 
 
-def retag(
-    upload_ids: Annotated[list[str], typer.Argument(help="Uploads that have a document, or are quarantined.")],
-    urgent: Annotated[bool, typer.Option("--urgent", help="With the fresh uploads, not after them.")] = False,
-) -> None:
-    """Have uploads tagged anew with what they were enqueued with; also how a quarantined one is let out."""
-    from scripts.local import open_store
-
-    store = open_store()
-    refused = [one for one in upload_ids if not store.requeue(one, "uploads" if urgent else "backfill")]
-    err.print(f"{len(upload_ids) - len(refused)} will be tagged anew; a node's sweeper sends them within seconds")
-    if refused:
-        fail(f"unknown, or in work already: {', '.join(refused)}")
-
-
 def _validated(model: Any, **fields: Any) -> Any:
     from pydantic import ValidationError
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ import pytest
 
 from media.fetch_policy import FetchUnavailable
 from scripts import clips
-from tasks.contract import TagUpload
+from tasks.contract import TagDocument, TagUpload
+from tasks.kept import FRAMES_ONLY, NotKept, evidence_of, names_for
 from tasks.pipeline import Parts, analyse
 from workers.build import build_parts
 from workers.settings import Settings
@@ -132,3 +134,38 @@ def test_a_file_that_cannot_be_had_now_is_no_outcome(parts: Parts, clip: Path) -
     with pytest.raises(FetchUnavailable):
         analyse(upload(clip), replace(parts, fetch=away))
     assert list(parts.scratch.glob("upload-*")) == []
+
+
+def test_heads_say_the_same_of_what_is_kept_as_of_the_file(parts: Parts, clip: Path) -> None:
+    """To the last digit, for every tagger that what is kept can feed; and without a network."""
+    sent = upload(clip, caption="a cat", hashtags=["dance"])
+    analysis = analyse(sent, parts)
+    document = analysis.document.to_json()
+    kept = {name: np.array(array) for name, array in analysis.artifacts.items()}
+    for tagger in parts.taggers:
+        if tagger.name in FRAMES_ONLY:
+            continue
+        mine = {name: kept[name] for name in names_for(tagger.encoders) if name in kept}
+        encoders = {name: parts.encoders[name] for name in tagger.encoders}
+        evidence = evidence_of(mine, encoders, sent.caption, sent.hashtags).evidence
+        assert len(evidence.frames) == len(evidence.waveform) == 0
+        draft = TagDocument.model_validate(
+            {"upload_id": "u1", "outcome": "ok", tagger.section: tagger.tag(evidence)}
+        ).to_json()
+        assert draft[tagger.section] == document[tagger.section], tagger.name
+    assert {row.encoder: row.version for row in analysis.encodings} == {
+        name: encoder.version for name, encoder in parts.encoders.items()
+    }
+
+
+def test_what_is_not_kept_is_told(parts: Parts, clip: Path) -> None:
+    picture = {"picture": parts.encoders["picture"]}
+    kept = analyse(upload(clip, taggers=["layout"]), parts).artifacts
+    with pytest.raises(NotKept, match="picture did not see it"):
+        evidence_of(kept, picture)
+    kept = analyse(upload(clip, taggers=["topics"]), parts).artifacts
+    newer = SimpleNamespace(version="efficientnet-lite2@9")
+    with pytest.raises(NotKept, match=r"was efficientnet-lite2@1, and is efficientnet-lite2@9"):
+        evidence_of(kept, {"picture": newer})  # type: ignore[dict-item]
+    with pytest.raises(NotKept, match="kept before"):
+        evidence_of({"format": np.array([1])}, picture)
