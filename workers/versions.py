@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 
 from models.protocol import Tagger
 from models.registry.taggers import build_tagger
 from models.registry.versions import Registry, VersionCorrupt, VersionError, VersionIncompatible, read_key
-from store.store import AliasState
+from store.store import AliasState, Store
 from tasks.lineup import Lineup, LineupSwitch
 from workers.settings import Settings
 
@@ -29,6 +30,19 @@ def load_tagger(registry: Registry, tagger: str, number: int, digest: str | None
     if digest is not None and version.digest != digest:
         raise VersionCorrupt(f"{version.name} in {registry.root} is not the one that was promoted")
     return build_tagger(version)
+
+
+def in_force(
+    settings: Settings, store: Store, encoders: Collection[str], taggers: Sequence[Tagger], absent: Mapping[str, str]
+) -> tuple[list[Tagger], dict[str, str]]:
+    """The taggers with the champions in their places, and those that cannot speak, for work outside of a node.
+
+    Challengers and shadows take no part: a re-tag says what the champions say.
+    """
+    switch = LineupSwitch()
+    VersionKeeper(open_registry(settings), store.aliases, switch, encoders).follow()
+    speakers = replace(switch.current, challengers={}, shadows={}).speakers("", taggers, absent)
+    return list(speakers.taggers), dict(speakers.absent)
 
 
 class VersionKeeper:

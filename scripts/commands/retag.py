@@ -144,12 +144,14 @@ def _heads() -> Heads:
     from tasks.retag import Heads
     from workers.build import build_models
     from workers.settings import settings
+    from workers.versions import in_force
 
     here = settings().model_copy(deep=True)
     here.models.device = "cpu"  # heads and last layers only: the device is the nodes'
     with err.status("loading the heads"):
         models = build_models(here)
-    return Heads(models.encoders, models.taggers, models.absent)
+    taggers, absent = in_force(settings(), open_store(), models.encoders, models.taggers, models.absent)
+    return Heads(models.encoders, taggers, absent)
 
 
 def _tell(counts: Counts, versions: dict[str, str], full: bool, as_json: bool) -> None:
