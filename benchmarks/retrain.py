@@ -283,10 +283,10 @@ def _page(rows: Sequence[Added], flow: promotion.Flow | None) -> str:
     text = (
         "## A new topic\n\nEach topic was taken out of the taxonomy and added again by training on "
         f"{LABELLED} clips that were labelled with it; the other clips of the dev half carry labels of their own "
-        "topics, none says anything of the new one. Measured on clips that were never labelled: those of the topic beyond the "
-        f"{LABELLED}, and the test half of the others. The first row is the bar's: the topic with the most clips. The "
-        "others have few held-out clips, and some of them look like other things: fruit like vegetables, tools like "
-        "kitchen ware.\n\n" + table(header, lines)
+        "topics, none says anything of the new one. Measured on clips that were never labelled: those of the topic "
+        f"beyond the {LABELLED}, and the test half of the others. The first row is the bar's: the topic with the most clips. "
+        "The others have few held-out clips, and some of them look like other things: fruit like vegetables, tools "
+        "like kitchen ware.\n\n" + table(header, lines)
     )
     steps = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in rows[0].steps_s.items())
     text += f"\nThe wall time of {rows[0].topic}: {steps}.\n"
@@ -296,8 +296,8 @@ def _page(rows: Sequence[Added], flow: promotion.Flow | None) -> str:
             "meanwhile topics/1 is promoted, then topics/2, then rolled back. The uploads are one clip under many ids, "
             "and the versions answer differently, so a document that is not whole shows: its topics must be exactly "
             "what the version that it names says of that clip.\n\n"
-            f"From a change to the first document of the new version it took {flow.slowest_s:.1f} s at most, with nodes "
-            f"that ask every {promotion.POLL_S} s; all of it {flow.wall_s:.0f} s.\n\n"
+            f"From a change to the first document of the new version it took {flow.slowest_s:.1f} s at most, with "
+            f"nodes that ask every {promotion.POLL_S} s; all of it {flow.wall_s:.0f} s.\n\n"
             + table(("version named in the document", "documents"), sorted(flow.versions.items()))
         )
     return text

@@ -11,7 +11,21 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import typer
 
-from scripts.commands import data, evaluate, farm, feed, labels, models, retag, schema, sounds, train, uploads, weights
+from scripts.commands import (
+    data,
+    evaluate,
+    farm,
+    feed,
+    labels,
+    models,
+    retag,
+    schema,
+    shadow,
+    sounds,
+    train,
+    uploads,
+    weights,
+)
 from scripts.console import err, plain
 
 ROOMS = {"media", "models", "store", "tasks", "workers", "web", "scripts"}
@@ -40,6 +54,7 @@ app.add_typer(sounds.app, name="sounds")
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.add_typer(models.app, name="models")
+app.add_typer(shadow.app, name="shadow")
 app.add_typer(labels.app, name="labels")
 app.add_typer(data.app, name="data")
 

@@ -35,7 +35,7 @@ from store.retag import Counts, Retags, Run
 from store.retag_items import Retagged, RetagItems
 from store.schema import OUTBOX_COUNTER, Counter
 from store.selection import Selection, Target
-from store.shadows import ShadowRow, Shadows
+from store.shadows import Compared, ShadowRow, Shadows, Spoken
 from store.sounds import KnownSound, KnownUse, SoundRow, Sounds, Trend
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "Busy",
     "Commit",
     "Common",
+    "Compared",
     "Counts",
     "Done",
     "Due",
@@ -66,6 +67,7 @@ __all__ = [
     "ShadowRow",
     "SoundRow",
     "SoundUseRow",
+    "Spoken",
     "Started",
     "Store",
     "StoreError",

@@ -29,6 +29,14 @@ NOT_FOLLOWED = Gauge(
 FORWARD_SECONDS = Gauge("tagfarm_forward_seconds", "Time that a network's forward passes took so far, s.", ["network"])
 
 
+SAID = Counter("tagfarm_labels_total", "Uploads that a label was said of.", ["tagger", "label"])
+SPOKEN = Counter("tagfarm_spoken_total", "Uploads that a tagger spoke of.", ["tagger", "version"])
+UNKNOWN = Counter("tagfarm_unknown_total", "Uploads of which a tagger said nothing.", ["tagger"])
+SCORES = Histogram(
+    "tagfarm_label_score", "Scores of what is said.", ["tagger"], buckets=tuple(step / 10 for step in range(1, 11))
+)
+
+
 def observe(handled: Handled, document: TagDocument | None, seconds: float) -> None:
     """Count one handled message."""
     HANDLED.labels(handled).inc()
@@ -38,8 +46,27 @@ def observe(handled: Handled, document: TagDocument | None, seconds: float) -> N
     SECONDS.observe(seconds)
     for tagger in document.absent:
         ABSENT.labels(tagger).inc()
+    _observe_labels(document)
     for stage, milliseconds in document.timings_ms.items():
         STAGES.labels(stage).observe(milliseconds / 1000)
+
+
+def _observe_labels(document: TagDocument) -> None:
+    """What drift is seen in: how often each label is said and how surely, and how often nothing is."""
+    said = {
+        "topics": [(topic.topic, topic.score) for topic in document.topics],
+        "events": [(event.event, event.score) for event in document.events],
+    }
+    for tagger, labels in said.items():
+        version = document.models.get(tagger)
+        if version is None:
+            continue
+        SPOKEN.labels(tagger, version).inc()
+        if not labels:
+            UNKNOWN.labels(tagger).inc()
+        for label, score in labels:
+            SAID.labels(tagger, label).inc()
+            SCORES.labels(tagger).observe(score)
 
 
 def watch(leases: LeaseKeeper, parts: Parts, versions: VersionKeeper | None = None) -> None:
