@@ -284,8 +284,8 @@ def _page(rows: Sequence[Added], flow: promotion.Flow | None) -> str:
         "## A new topic\n\nEach topic was taken out of the taxonomy and added again by training on "
         f"{LABELLED} clips that were labelled with it; the other clips of the dev half carry labels of their own "
         "topics, none says anything of the new one. Measured on clips that were never labelled: those of the topic "
-        f"beyond the {LABELLED}, and the test half of the others. The first row is the bar's: the topic with the most clips. "
-        "The others have few held-out clips, and some of them look like other things: fruit like vegetables, tools "
+        f"beyond the {LABELLED}, and the test half of the others. The first row is the bar's: the topic with most "
+        "clips. The others have few held-out clips, and some of them look like other things: fruit like vegetables, tools "
         "like kitchen ware.\n\n" + table(header, lines)
     )
     steps = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in rows[0].steps_s.items())

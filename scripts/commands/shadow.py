@@ -33,9 +33,10 @@ def report(
         if as_json:
             emit(one.to_json())
             continue
+        shares = [part / one.uploads for part in (one.agreed, one.unknown, one.published_unknown)]
         out.print(
-            f"[bold]{plain(one.version)}[/] on {one.uploads} uploads: the same labels on "
-            f"{one.agreed / one.uploads:.1%}; unknown {one.unknown / one.uploads:.1%}, published {one.published_unknown / one.uploads:.1%}",
+            f"[bold]{plain(one.version)}[/] on {one.uploads} uploads: the same labels on {shares[0]:.1%}; "
+            f"unknown {shares[1]:.1%}, published {shares[2]:.1%}",
             highlight=False,
         )
         table = Table("label", "both", "only the shadow", "only published", header_style="bold", box=None)
