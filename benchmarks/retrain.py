@@ -9,7 +9,6 @@ With `--farm`, also a real farm of two nodes, with promotions and a rollback in 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
 import tempfile
 import time
@@ -18,12 +17,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from models.protocol import Evidence
 from models.registry.versions import Registry
-from models.serving.scores import as_kept
 from models.topics.efficientnet import PictureEncoder
 from models.topics.extension import extension_for
 from models.topics.tagger import TopicsTagger
@@ -35,18 +31,13 @@ from models.training.fit import Plan
 from models.training.judges import TopicsJudge, classifier
 from models.training.train import train
 from store.artifacts import ArtifactStore
-from store.store import NewLabel, Started, Store
-from tasks.artifacts import FORMAT
-from tasks.contract import MediaFacts, TagDocument
+from store.store import Store
 from tasks.export import export
-from tasks.job import tag_rows
-from tasks.kept import encoding_rows, evidence_arrays
 
 from . import promotion, topics
+from .archive import Example, by_hash, examples_of, keep, label
 from .corpus import chosen, corpus_root, pull_all, sources
-from .encodings import encoded, photo_clip
 from .report import RESULTS, Bar, check, table, write
-from .truths import Item, photos
 
 NAME = "retrain"
 COMMAND = "python -m benchmarks.retrain --farm --check"
@@ -57,7 +48,6 @@ TOPICS = ("travel/landmarks", "animals/bird", "animals/fish", "nature/flowers", 
 """Those with the most clips. The first, with the most of all, is held against the bar; the others are shown."""
 KEY = b"benchmarks.retrain's own"
 F1_BAR, LOSS_BAR, WALL_BAR_S = 0.9, 0.01, 300.0
-Example = tuple[Item, Evidence]
 
 
 @dataclass(frozen=True)
@@ -91,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write("".join(f"{error}\n" for error in errors))
         return 2
     torch.set_num_threads(2)
-    examples = _examples(options.weights)
+    examples = examples_of(options.weights)
     rows = [add_topic(topic, examples, options.weights) for topic in TOPICS]
     flow = promotion.run(options.weights) if options.farm else None
     bars = _bars(rows[0], flow)
@@ -110,7 +100,7 @@ def add_topic(topic: str, examples: Sequence[Example], weights: Path) -> Added:
     with tempfile.TemporaryDirectory(prefix="tagfarm-retrain-") as name:
         folder = Path(name)
         mine = [example for example in examples if example[0].accept == (topic,)]
-        mine.sort(key=lambda example: hashlib.sha256(example[0].key.encode()).hexdigest())
+        mine.sort(key=by_hash)
         labelled, held_out = mine[:LABELLED], mine[LABELLED:]
         # What a farm has already: the dev half, with people's labels of other topics.
         archive = [(i, e) for i, e in examples if topic not in i.accept and i.half == "dev"]
@@ -118,13 +108,13 @@ def add_topic(topic: str, examples: Sequence[Example], weights: Path) -> Added:
         artifacts = ArtifactStore((folder / "artifacts").as_uri())
         tagger = TopicsTagger(base)
         for item, evidence in (*labelled, *archive):
-            _keep(store, artifacts, item, evidence, tagger)
+            keep(store, artifacts, item, evidence, tagger)
         for item, _ in archive:
             if len(item.accept) == 1:
-                _label(store, item, item.accept[0], published.version)
+                label(store, item, item.accept[0], published.version)
         steps = _Steps()
         for item, _ in labelled:
-            _label(store, item, topic, published.version)
+            label(store, item, topic, published.version)
         steps.done("labels")
         export(store, artifacts, "topics", folder / "data", PictureEncoder.version, keyframes=False)
         data = dataset.read(folder / "data")
@@ -197,52 +187,6 @@ class _Steps:
         self.seconds[name], self._last = round(now - self._last, 3), now
 
 
-def _examples(weights: Path) -> list[Example]:
-    encoder = PictureEncoder(weights, device=torch.device("cpu"))
-    try:
-        found = list(encoded(photos().items, photo_clip, encoder, corpus_root() / "encodings", "photo clips"))
-        return [(item, _as_kept(evidence, encoder)) for item, evidence in found]
-    finally:
-        encoder.close()
-
-
-def _as_kept(evidence: Evidence, encoder: PictureEncoder) -> Evidence:
-    """What a node would have kept, whenever the cached rows were made."""
-    seen = evidence.encodings["picture"]
-    rows = as_kept(seen.embeddings)
-    return replace(evidence, encodings={"picture": replace(seen, embeddings=rows, scores=encoder.scores_of(rows))})
-
-
-def _keep(store: Store, artifacts: ArtifactStore, item: Item, evidence: Evidence, tagger: TopicsTagger) -> None:
-    """Put a clip into the store as a node would have."""
-    upload_id = _name(item)
-    request = {"upload_id": upload_id, "media": f"file:///{upload_id}"}
-    admission = store.admit(upload_id, request, upload_id, owner=NAME, lease_s=600)
-    assert isinstance(admission, Started)
-    observed = replace(evidence, observations={"stillness": {"share": 0.0}})
-    arrays = {"format": np.array([FORMAT], np.int32), **evidence_arrays(observed, False)}
-    address = artifacts.put(upload_id, admission.attempt_id, arrays)
-    document = TagDocument.model_validate(
-        {
-            "upload_id": upload_id,
-            "outcome": "ok",
-            "media": MediaFacts(sha256=hashlib.sha256(item.key.encode()).hexdigest(), duration_s=evidence.duration_s),
-            "topics": tagger.tag(evidence),
-            "models": {"topics": tagger.version},
-        }
-    )
-    with store.commit(admission.attempt_id) as transaction:
-        transaction.finish(document.to_json(), tag_rows(document), [], address, encoding_rows(observed))
-
-
-def _name(item: Item) -> str:
-    return hashlib.sha256(item.key.encode()).hexdigest()[:16]
-
-
-def _label(store: Store, item: Item, topic: str, taxonomy: str) -> None:
-    store.label(_name(item), [NewLabel(_name(item), "topics", topic, "add", "benchmark", taxonomy=taxonomy)])
-
-
 def _bars(row: Added, flow: promotion.Flow | None) -> list[Bar]:
     bars = [
         Bar(f"new topic from {LABELLED} labelled clips, F1 on held-out clips", row.f1, F1_BAR, note=row.topic),
@@ -285,7 +229,7 @@ def _page(rows: Sequence[Added], flow: promotion.Flow | None) -> str:
         f"{LABELLED} clips that were labelled with it; the other clips of the dev half carry labels of their own "
         "topics, none says anything of the new one. Measured on clips that were never labelled: those of the topic "
         f"beyond the {LABELLED}, and the test half of the others. The first row is the bar's: the topic with most "
-        "clips. The others have few held-out clips, and some of them look like other things: fruit like vegetables, tools "
+        "clips. The others have few held-out clips, and some look like other things: fruit like vegetables, tools "
         "like kitchen ware.\n\n" + table(header, lines)
     )
     steps = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in rows[0].steps_s.items())
