@@ -14,8 +14,9 @@ from .dataset import DataSet, Item, Split
 from .judges import Judge
 from .metrics import Interval, LabelMetrics, draws, f1, interval, label_metrics, mean, reliability
 
-LEAST_POSITIVES = 5
-"""A label with fewer uploads that have it is shown, and takes no part in the verdict: one upload would decide."""
+LEAST_JUDGED = 5
+"""A label with fewer uploads that have it, or that have it not, is shown, and takes no part in the verdict: one upload
+would decide, or what it says wrongly would not be seen."""
 MOST_LOSS = 0.01
 """Of F1 or average precision: a label that loses more stops a version."""
 WORST = 50
@@ -203,10 +204,11 @@ def _row(table: _Table, column: int, version: Judge, champion: Judge | None) -> 
         return None
     groups = [item.group for item, judged in zip(table.items, here, strict=True) if judged]
     mine = label_metrics(label, table.scores[here, column], present, groups, version.thresholds[label])
+    counts = min(mine.positives, mine.negatives) >= LEAST_JUDGED
     if champion is None or table.old_scores is None or table.old_said is None:
-        return LabelRow(label, mine, None, counts=mine.positives >= LEAST_POSITIVES)
+        return LabelRow(label, mine, None, counts=counts)
     threshold = champion.thresholds.get(label, 2.0)
-    theirs = label_metrics(label, table.old_scores[here, column], present, groups, threshold)
+    theirs = label_metrics(label, table.old_scores[here, column], present, groups, threshold, intervals=False)
     said, old_said = table.said[here, column], table.old_said[here, column]
     change = None if mine.f1 is None or theirs.f1 is None else mine.f1 - theirs.f1
     changes: list[float | None] = []
@@ -222,14 +224,14 @@ def _row(table: _Table, column: int, version: Judge, champion: Judge | None) -> 
         change,
         interval(changes),
         None if precisions[0] is None or precisions[1] is None else precisions[0] - precisions[1],
-        mine.positives >= LEAST_POSITIVES,
+        counts,
     )
 
 
 def _objections(rows: Sequence[LabelRow], most_loss: float) -> Iterator[str]:
     counting = [row for row in rows if row.counts]
     if not counting:
-        yield f"no label has {LEAST_POSITIVES} uploads that have it: there is too little to judge by"
+        yield f"no label has {LEAST_JUDGED} uploads that have it and as many that have it not: there is too little to judge by"
     for row in counting:
         for name, change in (("F1", row.f1_change), ("average precision", row.ap_change)):
             if change is not None and change < -most_loss:

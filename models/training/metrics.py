@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 BINS = 10
 """Of the reliability diagram, equal width (Naeini et al. 2015)."""
-RESAMPLES = 400
+RESAMPLES = 200
 """Of the bootstrap."""
 INTERVAL = (2.5, 97.5)
 """Percentiles: 95 %."""
@@ -46,7 +46,13 @@ class LabelMetrics:
 
 
 def label_metrics(
-    label: str, scores: Floats, present: Bools, groups: Sequence[str], threshold: float, seed: int = 0
+    label: str,
+    scores: Floats,
+    present: Bools,
+    groups: Sequence[str],
+    threshold: float,
+    seed: int = 0,
+    intervals: bool = True,
 ) -> LabelMetrics:
     """One label's figures.
 
@@ -57,12 +63,14 @@ def label_metrics(
         groups: [n] near-duplicates share one: they are resampled together (Efron and Tibshirani 1993).
         threshold: at which it is said.
         seed: of the resampling.
+        intervals: False: none are wanted.
     """
     positives, negatives = int(present.sum()), int((~present).sum())
     said = scores >= threshold
     hits, spoken = int((said & present).sum()), int(said.sum())
     ap_interval = f1_interval = None
-    if _groups(groups, present) >= LEAST_GROUPS and _groups(groups, ~present) >= LEAST_GROUPS:
+    enough = min(_groups(groups, present), _groups(groups, ~present)) >= LEAST_GROUPS
+    if intervals and enough:
         ap_interval, f1_interval = _intervals(scores, present, groups, threshold, seed)
     return LabelMetrics(
         label=label,
@@ -80,10 +88,10 @@ def label_metrics(
 
 
 def average_precision(scores: Floats, present: Bools) -> float | None:
-    """Area under precision and recall, as scikit-learn has it; None without a positive."""
+    """Area under precision and recall, as scikit-learn has it; None without a positive, or without a negative."""
     from sklearn.metrics import average_precision_score
 
-    return float(average_precision_score(present, scores)) if present.any() else None
+    return float(average_precision_score(present, scores)) if present.any() and not present.all() else None
 
 
 def f1(said: Bools, present: Bools) -> float | None:

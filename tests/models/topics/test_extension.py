@@ -26,8 +26,8 @@ def test_what_the_taxonomy_has_needs_no_extension() -> None:
 
 
 def test_a_persons_own_names_are_taken() -> None:
-    entry = {"id": "animals/axolotl", "names": {"en": "Axolotls", "it": "Axolotl"}, "words": ["axolotl"]}
-    document = extension_for(load_taxonomy(), ["animals/axolotl"], [entry])
+    entry = {"id": "animals/tardigrade", "names": {"en": "Tardigrades", "it": "Tardigradi"}, "words": ["tardigrade"]}
+    document = extension_for(load_taxonomy(), ["animals/tardigrade"], [entry])
     assert document is not None
     assert document["topics"] == [entry]
 
@@ -36,14 +36,14 @@ def test_a_persons_own_names_are_taken() -> None:
     ("change", "fault"),
     [
         ({"id": "animals/cat"}, "there already"),
-        ({"id": "Animals/Axolotl"}, "form"),
-        ({"id": "nowhere/axolotl"}, "parent"),
-        ({"names": {"en": "Axolotls"}}, "no name in 'it'"),
+        ({"id": "Animals/Tardigrade"}, "form"),
+        ({"id": "nowhere/tardigrade"}, "parent"),
+        ({"names": {"en": "Tardigrades"}}, "no name in 'it'"),
         ({"words": ["cat"]}, "already supports"),
     ],
 )
 def test_one_that_contradicts_the_taxonomy_is_refused(change: dict, fault: str) -> None:
-    entry = {"id": "animals/axolotl", "names": {"en": "Axolotls", "it": "Axolotl"}, **change}
+    entry = {"id": "animals/tardigrade", "names": {"en": "Tardigrades", "it": "Tardigradi"}, **change}
     document = {"format": 1, "extends": "taxonomy@1", "topics": [entry]}
     with pytest.raises(TaxonomyError, match=fault):
         extend(load_taxonomy(), document)
