@@ -231,7 +231,7 @@ def _row(table: _Table, column: int, version: Judge, champion: Judge | None) -> 
 def _objections(rows: Sequence[LabelRow], most_loss: float) -> Iterator[str]:
     counting = [row for row in rows if row.counts]
     if not counting:
-        yield f"no label has {LEAST_JUDGED} uploads that have it and as many that have it not: there is too little to judge by"
+        yield f"no label has {LEAST_JUDGED} uploads with it and as many without: there is too little to judge by"
     for row in counting:
         for name, change in (("F1", row.f1_change), ("average precision", row.ap_change)):
             if change is not None and change < -most_loss:
