@@ -158,6 +158,7 @@ class Retagger:
                 self.store.set_retag_state(self.run.run_id, "done")
                 return progress
             else:
+                self._recount(progress)
                 # A pause is no time saved up for later.
                 self.stopped.wait(POLL_S)
                 began, done = time.monotonic(), 0
@@ -183,6 +184,11 @@ class Retagger:
         for state in states.values():
             progress.move("waiting", "waiting" if state == "full" else state)
         return len(items)
+
+    def _recount(self, progress: Progress) -> None:
+        """Ask the store: another process may work on the same run."""
+        run = self.store.retag_run(self.run.run_id)
+        progress.items = dict(run.items) if run is not None else {}
 
     def _with_the_farm(self, progress: Progress) -> None:
         progress.move("sent", "done", self.store.collect_retagged(self.run.run_id))
