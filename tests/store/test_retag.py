@@ -280,6 +280,58 @@ def test_killed_anywhere_it_ends_with_the_same_store(url: str, store: Store, wor
     assert everything(store, work) == expected
 
 
+class Died(BaseException):
+    """A kill, as far as the database can tell."""
+
+
+def test_wherever_it_dies_it_ends_with_the_same_store(store: Store, work) -> None:
+    """At each of its statements in turn."""
+    from sqlalchemy import event
+
+    seen, fatal = 0, 0
+
+    def count(*_: object) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == fatal:
+            raise Died
+
+    def fill() -> None:
+        _empty(store)
+        for number in range(5):
+            keep(work, f"u{number}", {"topics": "net@1"}, {"picture": "eye@1"} if number else None)
+
+    def run() -> None:
+        run, _ = store.open_retag(Selection(stale=("topics",)), [TOPICS], BOTH)
+        while items := store.retag_items(run.run_id, 2):
+            said = [say(current, "old" if current.upload_id == "u2" else "new") for current, _ in items[1:]]
+            said += [say(current, "new") for current, _ in items[:1] if current.upload_id != "u3"]
+            gone = {current.upload_id: "gone" for current, _ in items if current.upload_id == "u3"}
+            store.settle_retagged(run.run_id, said, gone)
+        store.send_retagged(run.run_id, 100)
+        store.set_retag_state(run.run_id, "done")
+
+    engine = store._database.engine
+    event.listen(engine, "before_cursor_execute", count)
+    try:
+        fill()
+        seen = 0
+        run()
+        statements, expected = seen, everything(store, work)
+        for point in range(1, statements + 1):
+            fill()
+            seen, fatal = 0, point
+            with pytest.raises(Died):
+                run()
+            fatal = 0
+            run()
+            assert everything(store, work) == expected, f"killed at statement {point} of {statements}"
+    finally:
+        event.remove(engine, "before_cursor_execute", count)
+    assert statements > 30
+    assert {row["state"] for row in expected["retag_items"]} == {"changed", "unchanged", "failed", "sent"}
+
+
 def _empty(store: Store) -> None:
     from sqlalchemy import text
 

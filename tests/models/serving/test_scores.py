@@ -84,6 +84,7 @@ def test_scores_are_those_of_the_networks_own_last_layer(
             expected = links[encoder.name](logits).numpy()
         np.testing.assert_allclose(encoding.scores, expected, atol=1e-5)
         assert isinstance(encoder, Encoder)
+        np.testing.assert_array_equal(encoding.embeddings, as_kept(encoding.embeddings))
         np.testing.assert_array_equal(encoder.scores_of(encoding.embeddings), encoding.scores)
 
 
