@@ -18,7 +18,7 @@ from models.topics.calibration import load_calibration
 from models.topics.efficientnet import PictureEncoder
 from models.topics.tagger import TopicsTagger
 from store.store import NewLabel, Selection
-from tasks.retag import Heads, Progress, Retagger, UnknownTagger
+from tasks.retag import Heads, Progress, Retagger, UnknownTagger, refusal
 from workers.settings import Settings
 
 TABBY, ESPRESSO = 281, 967
@@ -225,6 +225,13 @@ def test_an_encoder_that_changed_tells_its_old_embeddings_apart(shelf, heads: He
         1,
         {"picture: efficientnet-lite2@0": 1},
     )
+    told = refusal(counts, [target])
+    assert told is not None
+    assert "1 of 2 have embeddings of another encoder (1 of picture: efficientnet-lite2@0; it is efficientnet" in told
+    assert "--full" in told and "--skip-stale" in told
+    assert refusal(replace(counts, selected=1), [target]) is None
+    shots = heads.target("soundid")
+    assert "soundid cannot be run from embeddings: it reads the fingerprint" in str(refusal(counts, [shots]))
     # Also one that the store's table did not tell apart is refused when it is read.
     work = retagger(shelf, heads)
     with shelf.store._database.write() as connection:
