@@ -170,6 +170,7 @@ def test_what_cannot_be_done_is_told_with_the_cure(
     assert told in answer[1]
 
 
+@pytest.mark.slow  # what it runs is nice to whatever else the machine does
 def test_the_nightly_script(store: Store, tmp_path: Path) -> None:
     programs = _made(tmp_path / "bin")
     (programs / "tagfarm").write_text(f'#!/bin/sh\nexec {sys.executable} -m scripts.cli "$@"\n')

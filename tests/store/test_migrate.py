@@ -91,7 +91,8 @@ def test_documents_from_before_labels_are_known_by_their_file(empty_url: str) ->
         "INSERT INTO uploads (upload_id, request, request_hash, queue, priority, uploaded_at, created_at, updated_at, "
         "state, attempts, resends, revision) VALUES (:id, '{}', 'h', 'uploads', 5, :at, :at, :at, 'done', 1, 0, 2)"
     )
-    document = "INSERT INTO documents (upload_id, revision, request_hash, at, document) VALUES (:id, :revision, 'h', :at, :body)"
+    columns = "upload_id, revision, request_hash, at, document"
+    document = f"INSERT INTO documents ({columns}) VALUES (:id, :revision, 'h', :at, :body)"
     at = "2026-01-01 00:00:00+00"
     with database.write() as connection:
         for upload_id, body in (("u1", '{"media": {"sha256": "aa"}}'), ("u2", '{"outcome": "timeout"}')):
