@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
-from sqlalchemy import Connection, Select, insert, select
+from sqlalchemy import Connection, Row, Select, insert, select
 
 from store.columns import plain_text
 from store.decisions import Decision
@@ -17,7 +18,8 @@ from store.rewrite import current_documents, lock_uploads, rewrite
 from store.schema import Upload
 from store.schema_labels import Label
 
-PAGE = 2000
+PAGE = 500
+"""Uploads whose labels are read at a time."""
 
 
 @dataclass(frozen=True)
@@ -151,15 +153,25 @@ class Labels:
             return set(upload_ids) - set(known)
 
     def _with_holds(self, query: Select[Any]) -> Iterator[LabelRow]:
-        with self._database.read() as connection:
-            before = None
-            for row in connection.execution_options(yield_per=PAGE).execute(query):
-                if before is not None:
-                    key = (row.upload_id, row.tagger, row.tag)
-                    yield LabelRow(**before._mapping, holds=key != (before.upload_id, before.tagger, before.tag))
-                before = row
-            if before is not None:
-                yield LabelRow(**before._mapping, holds=True)
+        """Rows, a page of uploads at a time: a transaction is never held open while the caller is at work."""
+        after = ""
+        while True:
+            with self._database.read() as connection:
+                mine = query.with_only_columns(Label.upload_id).order_by(None).distinct()
+                page = mine.where(Label.upload_id > after).order_by(Label.upload_id).limit(PAGE)
+                ids = list(connection.execute(page).scalars())
+                rows = list(connection.execute(query.where(Label.upload_id.in_(ids))))
+            for row, following in pairwise([*rows, None]):
+                assert row is not None
+                same = following is not None and _subject(following) == _subject(row)
+                yield LabelRow(**row._mapping, holds=not same)
+            if not ids:
+                return
+            after = ids[-1]
+
+
+def _subject(row: Row[Any]) -> tuple[str, str, str]:
+    return row.upload_id, row.tagger, row.tag
 
 
 def _history() -> Select[Any]:

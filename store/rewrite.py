@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, bindparam, delete, insert, select, tuple_, update
 
-from store.columns import plain_json
+from store.columns import storable
 from store.decisions import SECTIONS, decisions_of, machine_body, overlay, section_tags
 from store.documents import news
 from store.engine import count_up
@@ -85,7 +85,7 @@ def rewrite(
     events: list[dict[str, Any]] = []
     changed: set[str] = set()
     for current, words in said:
-        machine_said = plain_json(dict(words))
+        machine_said = storable(dict(words))
         body, machine = overlay(machine_said, decided.get(current.upload_id, {}))
         key = {"upload_id": current.upload_id}
         content = {"document": body, "machine": machine, "at": now}

@@ -17,7 +17,7 @@ from typing import Any
 from models.protocol import Encoder, Tagger
 from store.artifacts import ArtifactCorrupt, ArtifactStore
 from store.rewrite import Current
-from store.store import Retagged, Run, Store, Target
+from store.store import Counts, Retagged, Run, Store, Target
 from tasks.contract import TagDocument
 from tasks.kept import FRAMES_ONLY, NotKept, evidence_of, names_for
 from tasks.pipeline import SOUNDID, reason_of
@@ -63,6 +63,26 @@ class Heads:
     def from_kept(self) -> list[str]:
         """Taggers that can be run from what is kept."""
         return [tagger.name for tagger in self.taggers if tagger.name not in FRAMES_ONLY]
+
+
+def refusal(counts: Counts, targets: Sequence[Target]) -> str | None:
+    """Why what is kept is not enough for all selected uploads, and what to do; None: it is."""
+    if counts.kept == counts.selected:
+        return None
+    frames = [
+        f"{one.tagger} cannot be run from embeddings: {FRAMES_ONLY[one.tagger]}" for one in targets if not one.from_kept
+    ]
+    why = list(frames)
+    if counts.stale and not frames:
+        old = ", ".join(f"{count} of {encoder}" for encoder, count in counts.encoders.items())
+        now = ", ".join(sorted({version for one in targets for version in one.encoders.values()}))
+        why.append(f"{counts.stale} of {counts.selected} have embeddings of another encoder ({old}; it is {now} now)")
+    if counts.without and not frames:
+        why.append(f"{counts.without} have none that would do")
+    return (
+        f"--from-embeddings is refused: {', and '.join(why)}. Have the farm decode those again: leave out "
+        "--from-embeddings (the others still go the cheap way), or say --full; or leave them as they are: --skip-stale"
+    )
 
 
 @dataclass
@@ -158,6 +178,7 @@ class Retagger:
                 self.store.set_retag_state(self.run.run_id, "done")
                 return progress
             else:
+                self._recount(progress)
                 # A pause is no time saved up for later.
                 self.stopped.wait(POLL_S)
                 began, done = time.monotonic(), 0
@@ -183,6 +204,11 @@ class Retagger:
         for state in states.values():
             progress.move("waiting", "waiting" if state == "full" else state)
         return len(items)
+
+    def _recount(self, progress: Progress) -> None:
+        """Ask the store: another process may work on the same run."""
+        run = self.store.retag_run(self.run.run_id)
+        progress.items = dict(run.items) if run is not None else {}
 
     def _with_the_farm(self, progress: Progress) -> None:
         progress.move("sent", "done", self.store.collect_retagged(self.run.run_id))

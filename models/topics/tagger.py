@@ -94,7 +94,7 @@ class TopicsTagger:
         """[frames, topics]: class probabilities cooled, summed into topics and smoothed over time."""
         if encoding.encoder != self.calibration.encoder:
             raise ValueError(f"calibrated for {self.calibration.encoder}, not for {encoding.encoder}")
-        topics = self.calibration.cool(encoding.scores) @ self.taxonomy.matrix.astype(np.float64)
+        topics = self.calibration.cool(encoding.scores) @ self.taxonomy.wide_matrix
         return smooth(topics, encoding.times_s, shot_numbers(encoding.times_s, evidence.shots), HALF_WINDOW_S)
 
     def seen(self, encoding: Encoding, evidence: Evidence) -> Seen:

@@ -115,7 +115,7 @@ def _run(
     as_json: bool,
 ) -> None:
     from store.store import Selection
-    from tasks.retag import Retagger, UnknownTagger
+    from tasks.retag import Retagger, UnknownTagger, refusal
 
     store = open_store()
     heads = _heads()
@@ -127,8 +127,8 @@ def _run(
     selection = Selection(tuple(asked["stale"] or ()), tuple(asked["missing"] or ()), asked["failed"], asked["where"])
     counts = store.retag_counts(selection, targets)
     _tell(counts, {target.tagger: target.version for target in targets}, full, as_json)
-    if from_embeddings and not skip_stale and counts.kept < counts.selected:
-        _refuse(counts, [target.tagger for target in targets if not target.from_kept])
+    if from_embeddings and not skip_stale and (refused := refusal(counts, targets)):
+        fail(refused)
     if dry_run:
         return
     ways = ["embeddings"] if from_embeddings else ["full"] if full else ["embeddings", "full"]
@@ -164,23 +164,6 @@ def _tell(counts: Counts, versions: dict[str, str], full: bool, as_json: bool) -
     for encoder, count in counts.encoders.items():
         out.print(f"  {count:>8} have embeddings of another encoder ({plain(encoder)})", highlight=False)
     out.print(f"  {counts.without:>8} have none that would do, or it takes the file itself", highlight=False)
-
-
-def _refuse(counts: Counts, frames: list[str]) -> None:
-    from tasks.kept import FRAMES_ONLY
-
-    why = []
-    if frames:
-        why.append("; ".join(f"{name} cannot be run from embeddings: {FRAMES_ONLY[name]}" for name in frames))
-    elif counts.stale:
-        old = ", ".join(counts.encoders)
-        why.append(f"{counts.stale} of {counts.selected} have embeddings of another encoder's version ({old})")
-    if counts.without and not frames:
-        why.append(f"{counts.without} have none")
-    fail(
-        f"--from-embeddings is refused: {', and '.join(why)}. Have the farm decode those again: leave out "
-        "--from-embeddings (the others still go the cheap way), or say --full; or leave them as they are: --skip-stale"
-    )
 
 
 def _work(retagger: Retagger, as_json: bool) -> None:

@@ -131,6 +131,23 @@ def test_labels_are_listed_by_what_they_say(store: Store, work) -> None:
     assert [row.tag for row in store.labels(upload_id="u1", tag="food")] == ["food"]
 
 
+def test_labels_are_read_in_pages(store: Store, work, monkeypatch) -> None:
+    monkeypatch.setattr("store.labels.PAGE", 2)
+    for number in range(5):
+        work.tag(f"u{number}")
+        for decision in ("add", "reject"):
+            store.label(f"u{number}", [NewLabel(f"u{number}", "topics", tag, decision, "ada") for tag in ("a", "b")])
+    everything = [(row.upload_id, row.tag, row.decision, row.holds) for row in store.labels(history=True)]
+    assert everything == [
+        (f"u{number}", tag, decision, decision == "reject")
+        for number in range(5)
+        for tag in ("a", "b")
+        for decision in ("add", "reject")
+    ]
+    assert len(list(store.labels())) == 10
+    assert [row.upload_id for row in store.labels(tag="b")] == [f"u{number}" for number in range(5)]
+
+
 def test_decisions_and_commits_at_once_lose_nothing(store: Store, work) -> None:
     """Each locks the upload, so a commit sees every decision made before it, and the other way round."""
     tagged(work, "t0", "t1", "t2", "t3")

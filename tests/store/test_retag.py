@@ -4,6 +4,7 @@ import os
 import random
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -191,6 +192,44 @@ def test_the_farm_gets_so_many_at_once_and_no_more(archive: Store, work) -> None
     assert archive.retag_run(run.run_id).items == {"done": 1, "sent": 2, "waiting": 2}
 
 
+def test_runs_labels_and_commits_at_once_never_stand_in_each_others_way(store: Store, work) -> None:
+    """Each locks uploads and then the feed; in another order they would wait for each other for ever."""
+    names = [f"u{number:02d}" for number in range(12)]
+    for name in names:
+        keep(work, name, {"topics": "net@1"}, {"picture": "eye@1"})
+    run, _ = store.open_retag(Selection(stale=("topics",)), [TOPICS], ("embeddings",))
+
+    def retags() -> None:
+        while items := store.retag_items(run.run_id, 5):
+            store.settle_retagged(run.run_id, [say(current, f"new-{current.upload_id}") for current, _ in items], {})
+
+    def labels() -> None:
+        for name in reversed(names):
+            store.label(name, [NewLabel(name, "topics", "seen", "add", "ada")])
+
+    def commits() -> None:
+        for name in (*names[6:], *names[:6]):
+            store.requeue(name)
+            keep(work, name, {"topics": "net@1"}, {"picture": "eye@1"}, topics=["fresh"])
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(action) for action in (retags, retags, labels, commits)]:
+            done.result(120)
+    cursors = [event.cursor for event in store.feed(0, 1000)]
+    assert cursors == list(range(1, len(cursors) + 1))
+    settled = store.retag_run(run.run_id).items
+    assert sum(settled.values()) == 12 and settled.keys() <= {"changed", "failed"}
+    for name in names:
+        document = store.document(name)
+        assert document["topics"][0]["topic"] == "seen"
+        # The version that is named is the one whose words stand there.
+        words = {"net@1": {"fresh"}, "net@2": {f"new-{name}"}}[document["models"]["topics"]]
+        assert {topic["topic"] for topic in document["topics"][1:]} == words
+        assert work.rows("SELECT version FROM tagger_states WHERE upload_id = :u AND tagger = 'topics'", u=name) == [
+            (document["models"]["topics"],)
+        ]
+
+
 # Runs the whole of it, and dies at its n-th statement (0: never).
 CHILD = """
 import os, sys
@@ -278,6 +317,58 @@ def test_killed_anywhere_it_ends_with_the_same_store(url: str, store: Store, wor
     assert kills == 3
     assert run(0).returncode == 0
     assert everything(store, work) == expected
+
+
+class Died(BaseException):
+    """A kill, as far as the database can tell."""
+
+
+def test_wherever_it_dies_it_ends_with_the_same_store(store: Store, work) -> None:
+    """At each of its statements in turn."""
+    from sqlalchemy import event
+
+    seen, fatal = 0, 0
+
+    def count(*_: object) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == fatal:
+            raise Died
+
+    def fill() -> None:
+        _empty(store)
+        for number in range(5):
+            keep(work, f"u{number}", {"topics": "net@1"}, {"picture": "eye@1"} if number else None)
+
+    def run() -> None:
+        run, _ = store.open_retag(Selection(stale=("topics",)), [TOPICS], BOTH)
+        while items := store.retag_items(run.run_id, 2):
+            said = [say(current, "old" if current.upload_id == "u2" else "new") for current, _ in items[1:]]
+            said += [say(current, "new") for current, _ in items[:1] if current.upload_id != "u3"]
+            gone = {current.upload_id: "gone" for current, _ in items if current.upload_id == "u3"}
+            store.settle_retagged(run.run_id, said, gone)
+        store.send_retagged(run.run_id, 100)
+        store.set_retag_state(run.run_id, "done")
+
+    engine = store._database.engine
+    event.listen(engine, "before_cursor_execute", count)
+    try:
+        fill()
+        seen = 0
+        run()
+        statements, expected = seen, everything(store, work)
+        for point in range(1, statements + 1):
+            fill()
+            seen, fatal = 0, point
+            with pytest.raises(Died):
+                run()
+            fatal = 0
+            run()
+            assert everything(store, work) == expected, f"killed at statement {point} of {statements}"
+    finally:
+        event.remove(engine, "before_cursor_execute", count)
+    assert statements > 30
+    assert {row["state"] for row in expected["retag_items"]} == {"changed", "unchanged", "failed", "sent"}
 
 
 def _empty(store: Store) -> None:
