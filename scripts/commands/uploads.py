@@ -16,6 +16,7 @@ from scripts.console import counter, emit, err, fail, out, plain
 if TYPE_CHECKING:
     from store.store import Store
     from tasks.contract import TagUpload
+    from tasks.lineup import Lineup
     from tasks.sound_library import SoundLibrary
     from workers.settings import Settings
 
@@ -30,6 +31,9 @@ def tag(
     caption: Annotated[str, typer.Option(help="Caption, as the author wrote it.")] = "",
     hashtag: Hashtags = None,
     tagger: Taggers = None,
+    version: Annotated[
+        list[str] | None, typer.Option(help="Let this trained version speak, promoted or not: topics/3; repeat.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One TagDocument a line.")] = False,
 ) -> None:
     """Tag local files here and now: the farm's own pipeline, without a broker.
@@ -54,6 +58,7 @@ def tag(
     try:
         with err.status("loading the networks"):
             parts = build_parts(here, scratch.path)
+            parts.lineup.current = _lineup(here, version or [])
             library = _library(here)
         with counter(transient=True) as bars:
             row = bars.add_task("tagging", total=len(files))
@@ -78,6 +83,22 @@ def tag(
             parts.close()
         scratch.close()
     raise typer.Exit(worst)
+
+
+def _lineup(here: Settings, names: list[str]) -> Lineup:
+    """The trained versions that were asked for."""
+    from models.registry.versions import VersionError, parse_name
+    from tasks.lineup import Lineup
+    from workers.versions import load_tagger, open_registry
+
+    champions = {}
+    try:
+        for tagger, number in map(parse_name, names):
+            if number is not None:
+                champions[tagger] = load_tagger(open_registry(here), tagger, number)
+    except VersionError as error:
+        fail(f"{type(error).__name__}: {error}")
+    return Lineup(champions)
 
 
 def _library(here: Settings) -> SoundLibrary:

@@ -38,3 +38,11 @@ def test_a_running_embedded_farm_is_found(tmp_path: Path) -> None:
 
 def test_rabbitmq_gets_no_valkey_options(tmp_path: Path) -> None:
     assert "broker_transport_options" not in celery_config(settings(tmp_path, broker={"url": "amqp://guest@h//"}))
+
+
+def test_a_signing_key_that_can_be_guessed_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="openssl rand -hex 32"):
+        settings(tmp_path, models={"signing_key": "secret"})
+    kept = settings(tmp_path, models={"signing_key": "0123456789abcdef"})
+    assert "0123456789abcdef" not in repr(kept)
+    assert kept.registry == tmp_path / "registry"
