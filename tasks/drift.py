@@ -10,6 +10,9 @@ from typing import Any
 from models.training.statistics import SCORE_BINS, Drift, Statistics, bin_of, drift
 from store.store import Spoken, Store
 
+PEOPLES_SCORE = 1.0
+"""What a person confirmed or added has."""
+
 
 @dataclass(frozen=True)
 class Day:
@@ -46,12 +49,15 @@ def by_day(store: Store, tagger: str, version: str, training: Statistics, now: d
 
 
 def live(said: Sequence[Spoken], training: Statistics) -> Statistics:
-    """What was said of these uploads, in the training data's own terms."""
+    """What was said of these uploads, in the training data's own terms. People's word has no score of the head's."""
+    numbers = dict.fromkeys(training.scores, 0)
     counts = {label: [0] * SCORE_BINS for label in training.scores}
     unknown = 0
     for one in said:
         known = [(label, score) for label, score in one.tags if label in counts]
         unknown += not known
         for label, score in known:
-            counts[label][bin_of(score)] += 1
-    return Statistics(len(said), {label: sum(bins) for label, bins in counts.items()}, counts, unknown)
+            numbers[label] += 1
+            if score < PEOPLES_SCORE:
+                counts[label][bin_of(score)] += 1
+    return Statistics(len(said), numbers, counts, unknown)

@@ -14,6 +14,8 @@ SCORE_BINS = 10
 MOVED = 0.2
 """Population stability index from which a distribution has moved (the usual reading: 0.1 a little, 0.2 clearly)."""
 SMALLEST_SHARE = 1e-4
+LEAST_SCORES = 10
+"""Fewer on either side tell nothing of a distribution: chance alone would move it."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Drift:
     """Share of uploads."""
     live: float
     score_shift: float | None
-    """Population stability index of the scores; None: nothing to compare."""
+    """Population stability index of the scores; None: too few to compare."""
 
     @property
     def moved(self) -> bool:
@@ -76,8 +78,8 @@ def statistics(
 
 
 def stability_index(expected: Sequence[int], found: Sequence[int]) -> float | None:
-    """Population stability index of two histograms; None when one is empty."""
-    if not sum(expected) or not sum(found):
+    """Population stability index of two histograms; None when one has too few."""
+    if min(sum(expected), sum(found)) < LEAST_SCORES:
         return None
     first = np.maximum(np.asarray(expected, np.float64) / sum(expected), SMALLEST_SHARE)
     second = np.maximum(np.asarray(found, np.float64) / sum(found), SMALLEST_SHARE)

@@ -58,15 +58,21 @@ def test_labels_of_quality_are_its_scores() -> None:
 
 
 def test_drift_day_by_day(store: Store, clock: list[datetime]) -> None:
-    training = Statistics(10, {"a": 5}, {"a": [0] * 9 + [5]}, 5)
-    say(store, "u1", {"a": 0.95})
-    say(store, "u2", {"other": 0.9})
+    training = Statistics(40, {"a": 20}, {"a": [0] * 9 + [20]}, 20)
+    for number in range(10):
+        say(store, f"seen{number}", {"a": 0.95})
+        say(store, f"unknown{number}", {"other": 0.9})
     clock[0] += timedelta(days=1)
-    say(store, "u3", {"a": 0.55})
+    for number in range(10):
+        say(store, f"unsure{number}", {"a": 0.55})
     whole, second, first = by_day(store, "topics", "v@1", training, clock[0], days=7)
-    assert (whole.uploads, second.uploads, first.uploads) == (3, 1, 2)
+    assert (whole.uploads, second.uploads, first.uploads) == (30, 10, 20)
     assert (first.rows[0].live, first.rows[1].live) == (0.5, 0.5)
-    assert not first.rows[1].moved
+    assert (first.rows[1].score_shift, first.rows[1].moved) == (0.0, False)
     assert second.rows[1].moved
+    say(store, "u4", {"a": 1.0})
+    confirmed = by_day(store, "topics", "v@1", training, clock[0], days=7)[1]
+    assert (confirmed.rows[1].live, confirmed.rows[1].score_shift) == (1.0, second.rows[1].score_shift)
+    clock[0] += timedelta(days=1)
     assert by_day(store, "topics", "v@1", training, clock[0] + timedelta(days=30), days=7)[0].uploads == 0
     assert by_day(store, "topics", "v@9", training, clock[0], days=7)[0].uploads == 0

@@ -139,4 +139,5 @@ def test_drift_of_frequencies_scores_and_unknown() -> None:
     assert (label.training, label.live) == (0.5, 0.75)
     assert label.moved
     assert not drift(training, training)[1].moved
-    assert stability_index([1, 0], [0, 0]) is None
+    assert stability_index([10, 0], [10, 0]) == 0.0
+    assert stability_index([10, 0], [9, 0]) is stability_index([0, 0], [10, 0]) is None
