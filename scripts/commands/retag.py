@@ -159,7 +159,7 @@ def _tell(counts: Counts, versions: dict[str, str], full: bool, as_json: bool) -
         emit({"event": "plan", **asdict(counts), "targets": versions, "full": full})
         return
     said = ", ".join(f"{tagger} {version}" for tagger, version in versions.items())
-    out.print(f"[bold]{counts.selected}[/] uploads   {plain(said)}", highlight=False)
+    out.print(f"[bold]{counts.selected}[/] uploads   {plain(said)}", highlight=False, soft_wrap=True)
     out.print(f"  {counts.kept:>8} have all that is needed: heads read what is kept", highlight=False)
     for encoder, count in counts.encoders.items():
         out.print(f"  {count:>8} have embeddings of another encoder ({plain(encoder)})", highlight=False)
