@@ -30,7 +30,8 @@ class Encoding:
     hop_s: float
     """How long a moment lasts, s."""
     embeddings: npt.NDArray[np.float32]
-    """[n, d]. d may be 0 for an encoder that has none."""
+    """[n, d], values that half precision can hold: what is kept is what heads saw. d may be 0 for an encoder that has
+    none."""
     scores: npt.NDArray[np.float32]
     """[n, classes], probabilities. classes may be 0."""
 
@@ -74,7 +75,11 @@ class Encoder(Protocol):
         """`weights-name@N`, e.g. `efficientnet-lite2@1`. Raised when the same input may give another output."""
 
     def encode(self, evidence: Evidence) -> Encoding:
-        """Encode one upload."""
+        """Encode one upload. Where d is not 0, its scores MUST be `scores_of` of its embeddings."""
+
+    def scores_of(self, embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """[n, classes] from kept embeddings [n, d], without the network before its last layer. MUST give the same on
+        every machine of one kind, wherever the network itself runs. Encoders with d 0 raise `ValueError`."""
 
     def close(self) -> None:
         """End what it runs; waiting callers get an error."""

@@ -11,7 +11,21 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import typer
 
-from scripts.commands import farm, feed, schema, sounds, uploads, weights
+from scripts.commands import (
+    data,
+    evaluate,
+    farm,
+    feed,
+    labels,
+    models,
+    retag,
+    schema,
+    shadow,
+    sounds,
+    train,
+    uploads,
+    weights,
+)
 from scripts.console import err, plain
 
 ROOMS = {"media", "models", "store", "tasks", "workers", "web", "scripts"}
@@ -30,13 +44,19 @@ app.command("doctor")(farm.doctor)
 app.command("web")(farm.web)
 app.command("tag")(uploads.tag)
 app.command("enqueue")(uploads.enqueue)
-app.command("retag")(uploads.retag)
+app.command("retag")(retag.retag)
 app.command("show")(feed.show)
 app.command("feed")(feed.feed)
 app.command("report")(feed.report)
 app.command("schema")(schema.schema)
 app.add_typer(weights.app, name="weights")
 app.add_typer(sounds.app, name="sounds")
+app.command("train")(train.train)
+app.command("evaluate")(evaluate.evaluate)
+app.add_typer(models.app, name="models")
+app.add_typer(shadow.app, name="shadow")
+app.add_typer(labels.app, name="labels")
+app.add_typer(data.app, name="data")
 
 
 def main() -> None:

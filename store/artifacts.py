@@ -10,13 +10,14 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 
 import fsspec
 import numpy as np
 from fsspec.implementations.local import LocalFileSystem
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load, save
 
 from store.errors import StoreError
@@ -51,16 +52,33 @@ class ArtifactStore:
             self._fs.pipe_file(path, body)  # object stores show an object when it is whole
         return address
 
-    def get(self, address: str) -> dict[str, np.ndarray] | None:
-        """The arrays; None if there are none at this address (any more). Raises `ArtifactCorrupt`."""
+    def get(self, address: str, only: Iterable[str] | None = None) -> dict[str, np.ndarray] | None:
+        """The arrays; None if there are none at this address (any more). Raises `ArtifactCorrupt`.
+
+        Args:
+            address: as `put` returned it.
+            only: names; others are left out, and on a local disk not read. None: all.
+        """
+        path = self._path(address)
         try:
-            body = self._fs.cat_file(self._path(address))
+            if self._local and only is not None:
+                return _read_some(path, set(only))
+            arrays = load(self._fs.cat_file(path))
         except FileNotFoundError:
             return None
-        try:
-            return load(body)
         except (SafetensorError, ValueError, KeyError) as error:
             raise ArtifactCorrupt(f"artifact {address} cannot be read: {error}") from error
+        wanted = set(arrays if only is None else only)
+        return {name: array for name, array in arrays.items() if name in wanted}
+
+    def addresses(self) -> Iterator[tuple[str, float, int]]:
+        """Every artifact that is there: its address, when it was written (seconds since 1970), and its bytes."""
+        for path, facts in self._fs.find(self._root, detail=True).items():
+            address = "/".join(str(path).split("/")[-3:])
+            if _ADDRESS.fullmatch(address):
+                moment = facts.get("mtime", facts.get("LastModified", facts.get("created", 0.0)))
+                written = moment.timestamp() if isinstance(moment, datetime) else float(moment)
+                yield address, written, int(facts.get("size") or 0)
 
     def delete(self, address: str) -> bool:
         """Drop the arrays; False: there were none."""
@@ -80,6 +98,11 @@ class ArtifactStore:
         if _ADDRESS.fullmatch(address) is None:
             raise ValueError(f"not an address of this store: {address!r}")
         return f"{self._root}/{address}"
+
+
+def _read_some(path: str, names: set[str]) -> dict[str, np.ndarray]:
+    with safe_open(path, framework="numpy") as file:
+        return {name: file.get_tensor(name) for name in file.keys() if name in names}  # noqa: SIM118  # no mapping
 
 
 def _write_whole(path: Path, body: bytes) -> None:

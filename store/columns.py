@@ -15,6 +15,9 @@ from sqlalchemy.types import TypeDecorator
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
+_SUSPECT = re.compile("\\\\u0000|[\ud800-\udfff]")
+"""As JSON text: NUL is escaped in it, and an escaped backslash before `u0000` is suspected in vain."""
+
 BigId = BigInteger().with_variant(Integer, "sqlite")
 """64 bits; SQLite counts only an INTEGER key up by itself, and that has 64 bits there."""
 
@@ -33,6 +36,11 @@ def plain_json(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain_json(item) for item in value]
     return value
+
+
+def storable(value: Any) -> Any:
+    """The JSON value itself where nothing in it has to be cleaned, which is quick to see; else `plain_json` of it."""
+    return plain_json(value) if _SUSPECT.search(dumps(value)) else value
 
 
 def dumps(value: Any) -> str:
@@ -59,7 +67,7 @@ class PlainJson(TypeDecorator[Any]):
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
         """To the database."""
-        return plain_json(value)
+        return storable(value)
 
 
 class UtcTime(TypeDecorator[datetime]):

@@ -9,10 +9,11 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
-from store.documents import SoundUseRow, TagRow, write_document
+from store.documents import EncodingRow, SoundUseRow, TagRow, write_document
 from store.engine import Database, lock_counter
 from store.errors import LeaseLost, UnknownSound
 from store.schema import SOUNDS_COUNTER, Attempt, Sound, Upload
+from store.shadows import ShadowRow, write_shadows
 from store.sounds import SoundKind, SoundRow, insert_sound, select_sounds_after
 
 
@@ -57,20 +58,28 @@ class Commit:
         self._first_own_seq = self._first_own_seq or seq
         return sound_id
 
+    def keep_shadows(self, rows: Sequence[ShadowRow]) -> None:
+        """Keep what shadows said of this upload, in place of what they said before."""
+        write_shadows(self._connection, self._now, self._upload.upload_id, rows)
+
     def finish(
         self,
         document: Mapping[str, Any],
         tags: Sequence[TagRow] = (),
         sound_uses: Sequence[SoundUseRow] = (),
         artifact: str | None = None,
+        encodings: Sequence[EncodingRow] = (),
     ) -> None:
         """Write the document and what belongs to it; the block's end commits it.
+
+        What people decided of the upload's tags is laid over the document: see `store.decisions`.
 
         Args:
             document: plain JSON values with `outcome`, and in `models` the version of each tagger that spoke.
             tags: one row each; they replace those of the revision before, as do the rest.
             sound_uses: of sounds that the store has.
             artifact: address of what `ArtifactStore.put` kept.
+            encodings: what of it are encoders' rows.
 
         Raises:
             UnknownSound: a use names a sound that was never in this store.
@@ -86,7 +95,7 @@ class Commit:
         )
         answering = self._connection.execute(ended).scalar_one()
         answered = write_document(
-            self._connection, self._now, self._upload, answering, document, tags, sound_uses, artifact
+            self._connection, self._now, self._upload, answering, document, tags, sound_uses, artifact, encodings
         )
         settled: dict[str, Any] = {"state": "done", "due_at": None, "resends": 0, "reason": document.get("reason")}
         if answering != self._upload.request_hash:

@@ -10,12 +10,15 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, and_, delete, exists, insert, or_, select, update
 
 from store.columns import plain_json
+from store.decisions import SECTIONS, decisions_of, overlay, section_tags
 from store.engine import Database
 from store.feed import append_event
 from store.schema import Document, Outbox, Sound, SoundUse, Tag, TaggerState, Upload
+from store.schema_labels import EncodingKept
 
-NO_NEWS = frozenset({"attempts", "timings_ms"})
-"""Fields of a document that differ from run to run: a document that differs in nothing else is no change."""
+NO_NEWS = frozenset({"attempts", "timings_ms", "models"})
+"""Fields of a document that say nothing of the upload: one that differs in nothing else takes its predecessor's place,
+and is no event. A new version of a tagger that says the same is so no news, and the store names it all the same."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,22 @@ class SoundUseRow:
 
 
 @dataclass(frozen=True)
+class EncodingRow:
+    """One encoder's rows in an upload's artifact: `name@N` of the encoder, how many of which dimension, and the range
+    that they cover, s."""
+
+    encoder: str
+    version: str
+    rows: int
+    dimension: int
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True)
 class Kept:
-    """A current document with what belongs to it. `cursor`: of its event in the feed; `request`: the latest one."""
+    """A current document with what belongs to it. `cursor`: of its event in the feed; `request`: the latest one;
+    `machine`: the sections as the machine said them, where people's decisions changed them."""
 
     upload_id: str
     revision: int
@@ -53,6 +70,7 @@ class Kept:
     document: dict[str, Any]
     artifact: str | None
     request: dict[str, Any]
+    machine: dict[str, Any] | None = None
 
 
 class Documents:
@@ -117,6 +135,16 @@ class Documents:
             rows = connection.execute(query.order_by(Outbox.cursor.desc()).limit(limit))
             return [Kept(**row._mapping) for row in rows]
 
+    def in_use(self, addresses: Sequence[str]) -> set[str]:
+        """Which of these artifacts a current document names."""
+        named = (
+            select(Document.artifact)
+            .join(Upload, and_(Upload.upload_id == Document.upload_id, Upload.revision == Document.revision))
+            .where(Document.artifact.in_(addresses))
+        )
+        with self._database.read() as connection:
+            return {address for address in connection.execute(named).scalars() if address is not None}
+
     def outdated(self, tagger: str, version: str, after: str = "", limit: int = 1000) -> list[str]:
         """Uploads with a document in which another version of the tagger spoke, or none: their ids after `after`,
         ascending."""
@@ -145,6 +173,7 @@ def _current() -> Select[Any]:
             Document.document,
             Document.artifact,
             Upload.request,
+            Document.machine,
         )
         .join(Document, answer)
         .join(Outbox, event)
@@ -160,8 +189,9 @@ def write_document(
     tags: Sequence[TagRow] = (),
     sound_uses: Sequence[SoundUseRow] = (),
     artifact: str | None = None,
+    encodings: Sequence[EncodingRow] = (),
 ) -> dict[str, Any]:
-    """Write an upload's new document, its tags and uses, and the feed's event.
+    """Write an upload's new document, its tags and uses, and the feed's event. People's decisions are laid over it.
 
     Args:
         connection: of a transaction that holds the lock on `upload`'s row.
@@ -169,31 +199,37 @@ def write_document(
         upload: the row of `uploads`.
         request_hash: of the request that the document answers.
         document: must have `outcome`; its `models` (tagger to version) says which taggers spoke.
-        tags, sound_uses, artifact: what is kept beside it; they replace those of the revision before.
+        tags, sound_uses, artifact, encodings: what is kept beside it; they replace those of the revision before.
 
     Returns the columns of `uploads` that the caller has to set with its own.
     """
     upload_id: str = upload.upload_id
-    body = plain_json(dict(document))
-    answer = {"request_hash": request_hash, "at": now, "document": body, "artifact": artifact}
+    said = plain_json(dict(document))
+    decided = decisions_of(connection, [upload_id]).get(upload_id, {})
+    body, machine = overlay(said, decided)
+    answer = {"request_hash": request_hash, "at": now, "document": body, "artifact": artifact, "machine": machine}
     before = _body(connection, upload_id, upload.revision)
-    changed = before is None or _news(before) != _news(body)
+    changed = before is None or news(before) != news(body)
     revision = upload.revision + 1 if changed else upload.revision
     if changed:
         connection.execute(insert(Document).values(upload_id=upload_id, revision=revision, **answer))
     else:
         mine = (Document.upload_id == upload_id, Document.revision == revision)
         connection.execute(update(Document).where(*mine).values(answer))
-    _replace(connection, Tag, upload_id, [{"position": i, **vars(tag)} for i, tag in enumerate(tags)])
+    rows = [vars(tag) for tag in tags if not decided or tag.tagger not in SECTIONS]
+    rows += section_tags(body, said) if decided else []
+    _replace(connection, Tag, upload_id, [{"position": i, **row} for i, row in enumerate(rows)])
     uses = [{"position": i, "used_at": upload.uploaded_at, **vars(use)} for i, use in enumerate(sound_uses)]
     _replace(connection, SoundUse, upload_id, uses)
+    _replace(connection, EncodingKept, upload_id, [vars(encoding) for encoding in encodings])
     spoke = body.get("models") or {}
     _replace(
         connection, TaggerState, upload_id, [{"tagger": t, "version": v, "at": now} for t, v in sorted(spoke.items())]
     )
     if changed:
         append_event(connection, now, "tagged" if before is None else "retagged", upload_id, revision)
-    return {"revision": revision, "outcome": str(body["outcome"])}
+    sha256 = (body.get("media") or {}).get("sha256")
+    return {"revision": revision, "outcome": str(body["outcome"]), "media_sha256": sha256}
 
 
 def _body(connection: Connection, upload_id: str, revision: int) -> dict[str, Any] | None:
@@ -201,12 +237,16 @@ def _body(connection: Connection, upload_id: str, revision: int) -> dict[str, An
     return connection.execute(current).scalar_one_or_none()
 
 
-def _news(body: Mapping[str, Any]) -> dict[str, Any]:
+def news(body: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a document is worth an event when it changes."""
     return {key: value for key, value in body.items() if key not in NO_NEWS}
 
 
 def _replace(
-    connection: Connection, table: type[Tag | SoundUse | TaggerState], upload_id: str, rows: list[dict[str, Any]]
+    connection: Connection,
+    table: type[Tag | SoundUse | TaggerState | EncodingKept],
+    upload_id: str,
+    rows: list[dict[str, Any]],
 ) -> None:
     connection.execute(delete(table).where(table.upload_id == upload_id))
     if rows:

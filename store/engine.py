@@ -199,7 +199,7 @@ def lock_counter(connection: Connection, name: str) -> int:
     return connection.execute(select(Counter.value).where(Counter.name == name).with_for_update()).scalar_one()
 
 
-def count_up(connection: Connection, name: str) -> int:
-    """The counter's next number; see `schema.Counter`."""
-    counted = update(Counter).where(Counter.name == name).values(value=Counter.value + 1).returning(Counter.value)
+def count_up(connection: Connection, name: str, by: int = 1) -> int:
+    """The counter's next number, or the last of the next `by`; see `schema.Counter`."""
+    counted = update(Counter).where(Counter.name == name).values(value=Counter.value + by).returning(Counter.value)
     return connection.execute(counted).scalar_one()

@@ -33,3 +33,7 @@ class SoundIndexLost(StoreError):
 
     def __init__(self, what: str) -> None:
         super().__init__(f"the shared sound index cannot be used ({what}); make it again: tagfarm sounds rebuild")
+
+
+class NothingToRollBack(StoreError):
+    """The alias means what it meant at the beginning."""

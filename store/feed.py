@@ -15,7 +15,8 @@ from sqlalchemy import Connection, and_, func, insert, select, update
 from store.engine import Database, count_up, insert_new
 from store.schema import OUTBOX_COUNTER, Cursor, Document, Outbox
 
-Event = Literal["tagged", "retagged"]
+Event = Literal["tagged", "retagged", "labelled"]
+"""A first document; another one; one that a person's decision changed."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """The tables. `store/migrations` makes them; the tests hold the two against each other.
 
-Who writes what: `ledger` uploads, attempts and refusals; `documents` documents, tags, tagger_states and sound_uses;
-`sounds` sounds; `feed` outbox and cursors. All times are UTC.
+Who writes what: `ledger` uploads, attempts and refusals; `documents` and `rewrite` documents, tags, tagger_states,
+encodings and sound_uses; `sounds` sounds; `feed` outbox and cursors. People's labels and runs of re-tagging have their
+tables in `schema_labels` and `schema_retag`; `aliases` and `shadows` write what their tables are named after. All times
+are UTC.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from store.columns import BigId, PlainJson, PlainText, UtcTime
 
 SOUNDS_COUNTER = "sounds"
 OUTBOX_COUNTER = "outbox"
+ALIASES_COUNTER = "aliases"
 
 
 class Base(DeclarativeBase):
@@ -72,12 +75,15 @@ class Upload(Base):
     """Of the current document; 0: there is none yet."""
     outcome: Mapped[str | None]
     """The current document's."""
+    media_sha256: Mapped[str | None]
+    """Of the file that the current document speaks of."""
 
     __table_args__ = (
         Index(None, "due_at"),
         Index(None, "state", "outcome"),
         Index(None, "country"),
         Index(None, "outcome"),
+        Index(None, "media_sha256"),
     )
 
 
@@ -128,6 +134,10 @@ class Document(Base):
     document: Mapped[dict[str, Any]]
     artifact: Mapped[str | None]
     """Address of its embeddings, curves and key frames."""
+    machine: Mapped[dict[str, Any] | None]
+    """The sections as the machine said them, where people's decisions changed them; null: nothing was changed."""
+
+    __table_args__ = (Index(None, "artifact"),)
 
 
 class Tag(Base):
@@ -229,7 +239,7 @@ class Outbox(Base):
 
     cursor: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
     event: Mapped[str]
-    """tagged or retagged."""
+    """tagged, retagged or labelled."""
     upload_id: Mapped[str]
     revision: Mapped[int] = mapped_column(Integer)
     at: Mapped[datetime]
@@ -248,6 +258,59 @@ class Cursor(Base):
     consumer: Mapped[str] = mapped_column(primary_key=True)
     position: Mapped[int] = mapped_column(BigId)
     updated_at: Mapped[datetime]
+
+
+class AliasChange(Base):
+    """One change of what an alias means, in the order of commits. Rows are never altered."""
+
+    __tablename__ = "alias_changes"
+
+    change_id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
+    tagger: Mapped[str]
+    alias: Mapped[str]
+    """champion, challenger or shadow."""
+    action: Mapped[str]
+    """promote or rollback."""
+    number: Mapped[int | None] = mapped_column(Integer)
+    """The version's; null: what tagfarm ships (champion), or none (the others)."""
+    digest: Mapped[str | None]
+    """sha256 of the version's manifest: a node whose registry has another one under this number refuses it."""
+    share: Mapped[float]
+    """Of the uploads that it speaks of, 0 to 1."""
+    before_id: Mapped[int | None] = mapped_column(ForeignKey("alias_changes.change_id"))
+    """The change that a rollback of this one goes back to; null: to the beginning."""
+    who: Mapped[str]
+    why: Mapped[str]
+    at: Mapped[datetime]
+
+    __table_args__ = (Index(None, "tagger", "alias"),)
+
+
+class Alias(Base):
+    """What an alias means now: its latest change."""
+
+    __tablename__ = "aliases"
+
+    tagger: Mapped[str] = mapped_column(primary_key=True)
+    alias: Mapped[str] = mapped_column(primary_key=True)
+    change_id: Mapped[int] = mapped_column(ForeignKey("alias_changes.change_id"))
+
+
+class ShadowAnswer(Base):
+    """What a shadow said of an upload, beside what was published of it. Never part of a document or of the feed."""
+
+    __tablename__ = "shadow_answers"
+
+    upload_id: Mapped[str] = mapped_column(ForeignKey("uploads.upload_id"), primary_key=True)
+    tagger: Mapped[str] = mapped_column(primary_key=True)
+    version: Mapped[str] = mapped_column(primary_key=True)
+    published_version: Mapped[str]
+    at: Mapped[datetime]
+    section: Mapped[Any] = mapped_column(PlainJson)
+    """The shadow's answer: what the document's section would have been."""
+    published: Mapped[Any] = mapped_column(PlainJson)
+
+    __table_args__ = (Index(None, "tagger", "at"),)
 
 
 class Counter(Base):

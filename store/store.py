@@ -12,46 +12,80 @@ from __future__ import annotations
 
 from sqlalchemy import update
 
+from store.aliases import Aliases, AliasState
 from store.commit import Commit, Commits
-from store.documents import Documents, Kept, SoundUseRow, TagRow
+from store.documents import Documents, EncodingRow, Kept, SoundUseRow, TagRow
+from store.duplicates import Common, Duplicates
 from store.engine import POOL_SIZE, Clock, Database
-from store.errors import LeaseLost, SchemaNewer, SchemaOlder, SoundIndexLost, StoreError, StoreUnavailable, UnknownSound
+from store.errors import (
+    LeaseLost,
+    NothingToRollBack,
+    SchemaNewer,
+    SchemaOlder,
+    SoundIndexLost,
+    StoreError,
+    StoreUnavailable,
+    UnknownSound,
+)
 from store.feed import Feed, FeedEvent
+from store.labels import Labelled, LabelRow, Labels, NewLabel, UnknownUpload
 from store.ledger import Admission, Busy, Done, Due, Ledger, Quarantined, Started
 from store.migrate import migrate, verify
 from store.overview import Overview, UploadStatus
+from store.retag import Counts, Retags, Run
+from store.retag_items import Retagged, RetagItems
 from store.schema import OUTBOX_COUNTER, Counter
+from store.selection import Selection, Target
+from store.shadows import Compared, ShadowRow, Shadows, Spoken
 from store.sounds import KnownSound, KnownUse, SoundRow, Sounds, Trend
 
 __all__ = [
     "Admission",
+    "AliasState",
     "Busy",
     "Commit",
+    "Common",
+    "Compared",
+    "Counts",
     "Done",
     "Due",
+    "EncodingRow",
     "FeedEvent",
     "Kept",
     "KnownSound",
     "KnownUse",
+    "LabelRow",
+    "Labelled",
     "LeaseLost",
+    "NewLabel",
+    "NothingToRollBack",
     "Quarantined",
+    "Retagged",
+    "Run",
     "SchemaNewer",
     "SchemaOlder",
+    "Selection",
+    "ShadowRow",
     "SoundIndexLost",
     "SoundRow",
     "SoundUseRow",
+    "Spoken",
     "Started",
     "Store",
     "StoreError",
     "StoreUnavailable",
     "TagRow",
+    "Target",
     "Trend",
     "UnknownSound",
+    "UnknownUpload",
     "UploadStatus",
 ]
 
 
-class Store(Ledger, Commits, Documents, Sounds, Feed, Overview):
+class Store(
+    Ledger, Commits, Documents, Sounds, Feed, Overview, Labels, Duplicates, Retags, RetagItems, Aliases, Shadows
+):
     """All of it behind one name."""
 
     def __init__(self, database: Database) -> None:

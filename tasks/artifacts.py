@@ -1,20 +1,23 @@
 """What is kept of an upload beside its document: embeddings, curves and key frames, as named arrays.
 
-Names: `embeddings/ENCODER` [n, d] float16 and `times/ENCODER` [n]; `curves/LANE/NAME` [n] with `curves/LANE/times_s`;
-`keyframes/times_s` [k] and `keyframes/KK` (JPEG bytes). One format version, kept under `format`: 1.
+Names: `embeddings/ENCODER` [n, d] float16 or, of an encoder without embeddings, `scores/ENCODER` [n, classes] float32,
+with `times/ENCODER` [n] float64; `evidence` (JSON, see `tasks.kept`); `curves/LANE/NAME` [n] with
+`curves/LANE/times_s`; `keyframes/times_s` [k] and `keyframes/KK` (JPEG bytes). `format` has the format's version.
+
+Format history: 1 - first version. 2 - `evidence` and `scores`, from which heads are run again; times in double
+precision.
 """
 
 from __future__ import annotations
-
-from collections.abc import Mapping
 
 import cv2
 import numpy as np
 
 from media.types import DecodedMedia
-from models.protocol import Encoding
+from models.protocol import Evidence
+from tasks.kept import evidence_arrays
 
-FORMAT = 1
+FORMAT = 2
 KEYFRAMES = 12
 """Most key frames kept of one upload."""
 KEYFRAME_SHORT_SIDE = 180
@@ -23,13 +26,10 @@ JPEG_QUALITY = 80
 LANES = {"picture": "picture_measures", "sound": "sound_measures"}
 
 
-def artifacts_of(decoded: DecodedMedia, encodings: Mapping[str, Encoding]) -> dict[str, np.ndarray]:
-    """Everything that a report or a retrained head will want of this upload."""
+def artifacts_of(decoded: DecodedMedia, evidence: Evidence) -> dict[str, np.ndarray]:
+    """Everything that a report or a retrained head will want of this upload. `evidence`: with its encodings."""
     arrays: dict[str, np.ndarray] = {"format": np.array([FORMAT], dtype=np.int32)}
-    for name, encoding in encodings.items():
-        if encoding.embeddings.shape[1]:
-            arrays[f"embeddings/{name}"] = encoding.embeddings.astype(np.float16)
-            arrays[f"times/{name}"] = np.asarray(encoding.times_s, dtype=np.float32)
+    arrays |= evidence_arrays(evidence, decoded.damaged)
     for lane, observer in LANES.items():
         for name, curve in (decoded.observations.get(observer, {}).get("curves") or {}).items():
             arrays[f"curves/{lane}/{name}"] = np.asarray(curve, dtype=np.float32)

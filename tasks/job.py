@@ -173,7 +173,10 @@ class Desk:
                     "timings_ms": {**analysis.document.timings_ms, **clock.ms},
                 }
             )
-            transaction.finish(document.to_json(), tag_rows(document), sound_use_rows(document), artifact)
+            transaction.keep_shadows(analysis.shadows)
+            encodings = analysis.encodings if artifact is not None else []
+            uses_kept = sound_use_rows(document)
+            transaction.finish(document.to_json(), tag_rows(document), uses_kept, artifact, encodings)
         return document, registered
 
     def _register(self, upload: TagUpload, analysis: Analysis, transaction: Commit) -> tuple[list[SoundUse], bool]:

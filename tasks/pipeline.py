@@ -21,10 +21,15 @@ import numpy as np
 from media.fetch import FetchedMedia
 from media.pool import DecoderPool
 from media.types import DecodedMedia, MediaError
+from models.layout.tagger import STILLNESS, standing_share
 from models.protocol import Encoder, Encoding, Evidence, Tagger
 from models.soundid.fingerprint import Fingerprint
+from store.documents import EncodingRow
+from store.store import ShadowRow
 from tasks.artifacts import artifacts_of
 from tasks.contract import AudioInfo, Coverage, Diversity, MediaFacts, TagDocument, TagUpload, VideoInfo
+from tasks.kept import encoding_rows
+from tasks.lineup import LineupSwitch, Speakers, shadow_rows
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +49,8 @@ class Parts:
     """Taggers that this node cannot run, and why."""
     scratch: Path
     soundid_version: str
+    lineup: LineupSwitch = field(default_factory=LineupSwitch)
+    """Which trained versions speak in place of the packaged taggers; changes while the node runs."""
 
     def close(self) -> None:
         """End the decoder processes and the networks' threads."""
@@ -60,6 +67,10 @@ class Analysis:
     fingerprint: Fingerprint | None = None
     artifacts: dict[str, np.ndarray] = field(default_factory=dict)
     """Embeddings, curves and key frames, by name: see `tasks.artifacts`."""
+    encodings: list[EncodingRow] = field(default_factory=list)
+    """Which encoders' rows are among the artifacts."""
+    shadows: list[ShadowRow] = field(default_factory=list)
+    """What shadows would have published."""
 
 
 class Clock:
@@ -85,6 +96,8 @@ def analyse(upload: TagUpload, parts: Parts) -> Analysis:
     when the file could not be had *now*; everything else that is raised is a bug.
     """
     clock = Clock()
+    # Once for the whole upload: a promotion in its midst is for the uploads after it.
+    speakers = parts.lineup.current.speakers(upload.upload_id, parts.taggers, parts.absent)
     scratch = Path(tempfile.mkdtemp(prefix="upload-", dir=parts.scratch))
     fetched: FetchedMedia | None = None
     try:
@@ -92,7 +105,7 @@ def analyse(upload: TagUpload, parts: Parts) -> Analysis:
             fetched = parts.fetch(upload.media, scratch)
         with clock.stage("decode"):
             decoded = parts.decoder.decode(fetched.path, scratch)
-        return _analyse_decoded(upload, fetched, decoded, parts, clock)
+        return _analyse_decoded(upload, fetched, decoded, parts, speakers, clock)
     except MediaError as error:
         facts = MediaFacts(sha256=fetched.sha256, bytes=fetched.bytes) if fetched else MediaFacts()
         document = TagDocument(
@@ -108,11 +121,19 @@ def analyse(upload: TagUpload, parts: Parts) -> Analysis:
 
 
 def _analyse_decoded(
-    upload: TagUpload, fetched: FetchedMedia, decoded: DecodedMedia, parts: Parts, clock: Clock
+    upload: TagUpload,
+    fetched: FetchedMedia,
+    decoded: DecodedMedia,
+    parts: Parts,
+    speakers: Speakers,
+    clock: Clock,
 ) -> Analysis:
     evidence = _evidence(upload, decoded)
-    asked = [tagger for tagger in parts.taggers if upload.wants(tagger.name)]
-    absent = {name: why for name, why in parts.absent.items() if upload.wants(name)}
+    with clock.stage("heads"):
+        stillness = {STILLNESS: {"share": standing_share(evidence)}}  # of the frames, which are not kept
+    evidence = replace(evidence, observations={**evidence.observations, **stillness})
+    asked = [tagger for tagger in speakers.taggers if upload.wants(tagger.name)]
+    absent = {name: why for name, why in speakers.absent.items() if upload.wants(name)}
     with clock.stage("encode"):
         encodings, failed_encoders = _encode(evidence, asked, parts.encoders)
     evidence = replace(evidence, encodings=encodings)
@@ -132,6 +153,9 @@ def _analyse_decoded(
                 log.exception("tagger %s failed on %s", tagger.name, upload.upload_id)
                 absent[tagger.name] = f"failed: {type(error).__name__}"
 
+    with clock.stage("shadows"):
+        shadows = shadow_rows(speakers, evidence, sections, models)
+
     fingerprint = None
     if upload.wants(SOUNDID) and SOUNDID not in absent:
         fingerprint, why = _fingerprint(decoded)
@@ -140,18 +164,14 @@ def _analyse_decoded(
         else:
             models[SOUNDID] = parts.soundid_version
 
-    reasons = []
-    if decoded.damaged:
-        reasons.append(f"the file is damaged: {decoded.info.duration_s:.1f} s of it could be read")
-    if absent:
-        reasons.append("absent: " + "; ".join(f"{name} ({why})" for name, why in sorted(absent.items())))
+    reason = reason_of(decoded.damaged, decoded.info.duration_s, absent)
     topics = sections.get("topics") or []
     document = TagDocument.model_validate(
         {
             **sections,
             "upload_id": upload.upload_id,
-            "outcome": "degraded" if reasons else "ok",
-            "reason": "; ".join(reasons) or None,
+            "outcome": "degraded" if reason else "ok",
+            "reason": reason,
             "media": _facts(fetched, decoded),
             "coverage": Coverage(
                 frames_decoded=decoded.frames_decoded,
@@ -165,7 +185,15 @@ def _analyse_decoded(
             "timings_ms": clock.ms,
         }
     )
-    return Analysis(document, fingerprint, artifacts_of(decoded, encodings))
+    return Analysis(document, fingerprint, artifacts_of(decoded, evidence), encoding_rows(evidence), shadows)
+
+
+def reason_of(damaged: bool, duration_s: float, absent: Mapping[str, str]) -> str | None:
+    """Why a document is degraded; None: it is not."""
+    reasons = [f"the file is damaged: {duration_s:.1f} s of it could be read"] if damaged else []
+    if absent:
+        reasons.append("absent: " + "; ".join(f"{name} ({why})" for name, why in sorted(absent.items())))
+    return "; ".join(reasons) or None
 
 
 def _evidence(upload: TagUpload, decoded: DecodedMedia) -> Evidence:

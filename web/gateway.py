@@ -8,14 +8,26 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI, Header, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 from kombu.exceptions import OperationalError
+from pydantic import BaseModel
 
 from store.artifacts import ArtifactCorrupt, ArtifactStore
-from store.store import Store, StoreUnavailable
+from store.store import Store, StoreUnavailable, UnknownUpload
 from tasks.contract import TagDocument, TagUpload
 from tasks.enqueue import Sender
+from tasks.labels import LabelFault, Vocabulary, parse, record_of
 from web.report import render
 
 MAX_PAGE = 500
+
+
+class LabelBody(BaseModel):
+    """One decision of a person."""
+
+    tag: str
+    decision: str
+    by: str
+    tagger: str = "topics"
+    note: str | None = None
 
 
 def create_gateway(store: Store, artifacts: ArtifactStore, sender: Sender, token: str | None) -> FastAPI:
@@ -49,6 +61,23 @@ def create_gateway(store: Store, artifacts: ArtifactStore, sender: Sender, token
             status = store.status(upload_id)
             raise HTTPException(404, f"no document: {status.state}" if status else "no such upload")
         return found
+
+    @gateway.get("/v1/uploads/{upload_id}/labels")
+    def labels(upload_id: str, history: bool = False) -> list[dict[str, Any]]:
+        """People's decisions on an upload's tags; with `history` also those that later ones took the place of."""
+        return [record_of(row) | {"holds": row.holds} for row in store.labels(upload_id, history=history)]
+
+    @gateway.post("/v1/uploads/{upload_id}/labels")
+    def label(upload_id: str, label: LabelBody, new_tags: bool = False) -> dict[str, bool]:
+        """Decide on a tag: confirm, reject, add or withdraw. The document follows at once, and the feed says so."""
+        try:
+            parsed = parse({"upload_id": upload_id, **label.model_dump()}, Vocabulary(new_tags))
+        except LabelFault as fault:
+            raise HTTPException(422, f"{fault.fault}: {fault}") from fault
+        done = store.label(upload_id, [parsed])
+        if isinstance(done, UnknownUpload):
+            raise HTTPException(404, "no such upload")
+        return {"written": done.written[0], "changed": done.changed}
 
     @gateway.get("/v1/uploads/{upload_id}/report", response_class=HTMLResponse)
     def report(upload_id: str) -> str:

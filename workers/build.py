@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -43,8 +44,22 @@ TAGGERS: tuple[Callable[[], Tagger], ...] = (
 )
 
 
-def build_parts(settings: Settings, scratch: Path) -> Parts:
-    """Load the networks and start the decoders. What has no weights is named in `Parts.absent`, never just left out."""
+@dataclass(frozen=True)
+class Models:
+    """Encoders by name, the taggers that can run, and those that cannot, with the reason."""
+
+    encoders: dict[str, Encoder]
+    taggers: list[Tagger]
+    absent: dict[str, str]
+
+    def close(self) -> None:
+        """End the networks' threads."""
+        for encoder in self.encoders.values():
+            encoder.close()
+
+
+def build_models(settings: Settings) -> Models:
+    """Load the networks and make the heads. What has no weights is named in `absent`, never just left out."""
     device = choose_device(settings.models.device)
     weights, models = settings.models.weights, settings.models
     batch, wait_s = models.max_batch, models.max_wait_ms / 1000
@@ -70,6 +85,12 @@ def build_parts(settings: Settings, scratch: Path) -> Parts:
             absent[tagger.name] = missing[lost[0]]
         else:
             taggers.append(tagger)
+    return Models(encoders, taggers, absent)
+
+
+def build_parts(settings: Settings, scratch: Path) -> Parts:
+    """Load the networks and start the decoders."""
+    models = build_models(settings)
     media = settings.media
     limits = Limits(max_bytes=media.max_bytes, max_duration_s=media.max_duration_s, deadline_s=media.decode_deadline_s)
     policy = FetchPolicy(
@@ -81,9 +102,9 @@ def build_parts(settings: Settings, scratch: Path) -> Parts:
     return Parts(
         fetch=partial(_fetch, policy),
         decoder=DecoderPool(media.decoders, limits, OBSERVERS, scratch),
-        encoders=encoders,
-        taggers=taggers,
-        absent=absent,
+        encoders=models.encoders,
+        taggers=models.taggers,
+        absent=models.absent,
         scratch=scratch,
         soundid_version=SOUNDID_VERSION,
     )

@@ -39,7 +39,7 @@ def examine(quick: bool = False) -> list[Finding]:
         return [Finding("settings", "bad", message, "see workers/settings.py for every setting and its meaning")]
     looks: list[Callable[[Settings], list[Finding]]] = [_broker, _store, _weights]
     if not quick:
-        looks += [_device, _decoder, _sandbox, _scratch, _roots, _sounds]
+        looks += [_device, _decoder, _sandbox, _scratch, _roots, _sounds, _versions]
     findings = []
     for look in looks:
         try:
@@ -170,3 +170,28 @@ def _sounds(settings: Settings) -> list[Finding]:
         return [Finding("sound index", "bad", str(error), "tagfarm sounds rebuild")]
     where = "" if isinstance(place, Path) else f", shared, on {len(place)} servers"
     return [Finding("sound index", "good", f"{stats['sounds']} sounds, {stats['bytes'] / 1e6:.1f} MB{where}")]
+
+
+def _versions(settings: Settings) -> list[Finding]:
+    from models.registry.versions import VersionError
+    from store.store import Store
+    from workers.versions import load_tagger, open_registry
+
+    if any(finding.state != "good" for finding in _store(settings)):
+        return []  # that is told already
+    store = Store.open(settings.store_url, migrate_schema=False)
+    try:
+        states = [state for state in store.aliases() if state.number is not None]
+    finally:
+        store.close()
+    findings = []
+    for state in states:
+        what, name = f"{state.alias} of {state.tagger}", f"{state.tagger}/{state.number}"
+        try:
+            assert state.number is not None
+            load_tagger(open_registry(settings), state.tagger, state.number, state.digest)
+            findings.append(Finding(what, "good", name))
+        except VersionError as error:
+            cure = f"tagfarm models rollback {state.tagger} --as {state.alias} --why ..., or mend it: docs/runbook.md"
+            findings.append(Finding(what, "bad", f"{type(error).__name__}: {error}", cure))
+    return findings or [Finding("trained versions", "good", "none is used: the packaged taggers speak")]

@@ -12,6 +12,7 @@ from tasks.contract import TagDocument
 from tasks.job import Handled
 from tasks.leases import LeaseKeeper
 from tasks.pipeline import Parts
+from workers.versions import VersionKeeper
 
 HANDLED = Counter("tagfarm_messages_total", "Messages handled, by how they ended.", ["ending"])
 DOCUMENTS = Counter("tagfarm_documents_total", "Documents written, by outcome.", ["outcome"])
@@ -22,7 +23,18 @@ SECONDS = Histogram(
 STAGES = Histogram("tagfarm_stage_seconds", "By stage of the pipeline, s.", ["stage"])
 IN_FLIGHT = Gauge("tagfarm_in_flight", "Uploads in work on this node.")
 BATCH_FILL = Gauge("tagfarm_batch_fill", "Items in a network's mean batch.", ["network"])
+NOT_FOLLOWED = Gauge(
+    "tagfarm_aliases_not_followed", "Aliases whose version this node cannot load: it keeps the one before."
+)
 FORWARD_SECONDS = Gauge("tagfarm_forward_seconds", "Time that a network's forward passes took so far, s.", ["network"])
+
+
+SAID = Counter("tagfarm_labels_total", "Uploads that a label was said of.", ["tagger", "label"])
+SPOKEN = Counter("tagfarm_spoken_total", "Uploads that a tagger spoke of.", ["tagger", "version"])
+UNKNOWN = Counter("tagfarm_unknown_total", "Uploads of which a tagger said nothing.", ["tagger"])
+SCORES = Histogram(
+    "tagfarm_label_score", "Scores of what is said.", ["tagger"], buckets=tuple(step / 10 for step in range(1, 11))
+)
 
 
 def observe(handled: Handled, document: TagDocument | None, seconds: float) -> None:
@@ -34,12 +46,33 @@ def observe(handled: Handled, document: TagDocument | None, seconds: float) -> N
     SECONDS.observe(seconds)
     for tagger in document.absent:
         ABSENT.labels(tagger).inc()
+    _observe_labels(document)
     for stage, milliseconds in document.timings_ms.items():
         STAGES.labels(stage).observe(milliseconds / 1000)
 
 
-def watch(leases: LeaseKeeper, parts: Parts) -> None:
+def _observe_labels(document: TagDocument) -> None:
+    """What drift is seen in: how often each label is said and how surely, and how often nothing is."""
+    said = {
+        "topics": [(topic.topic, topic.score) for topic in document.topics],
+        "events": [(event.event, event.score) for event in document.events],
+    }
+    for tagger, labels in said.items():
+        version = document.models.get(tagger)
+        if version is None:
+            continue
+        SPOKEN.labels(tagger, version).inc()
+        if not labels:
+            UNKNOWN.labels(tagger).inc()
+        for label, score in labels:
+            SAID.labels(tagger, label).inc()
+            SCORES.labels(tagger).observe(score)
+
+
+def watch(leases: LeaseKeeper, parts: Parts, versions: VersionKeeper | None = None) -> None:
     """Read the node's gauges whenever someone asks."""
+    if versions is not None:
+        NOT_FOLLOWED.set_function(lambda: len(versions.failed))
     IN_FLIGHT.set_function(lambda: len(leases.held()))
     for name, encoder in parts.encoders.items():
         batcher = getattr(encoder, "batcher", None)

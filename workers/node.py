@@ -26,6 +26,7 @@ from workers import metrics
 from workers.build import build_parts
 from workers.scratch import NodeScratch
 from workers.settings import Settings
+from workers.versions import VersionKeeper, open_registry
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,10 @@ class Node:
         self.scratch = NodeScratch(settings.scratch)
         self.store = Store.open(settings.store_url, connections=settings.worker.concurrency + HELPER_CONNECTIONS)
         self.parts = build_parts(settings, self.scratch.path)
+        self.versions = VersionKeeper(
+            open_registry(settings), self.store.aliases, self.parts.lineup, self.parts.encoders
+        )
+        self.versions.follow()
         self.leases = LeaseKeeper(
             lambda attempt_id: self.store.heartbeat(attempt_id, settings.worker.lease_s),
             settings.worker.lease_s,
@@ -79,11 +84,12 @@ class Node:
         self.leases.start()
         self._every(SWEEP_S, "sweeper", self._sweep)
         self._every(RECONCILE_S, "reconciler", lambda: reconcile(self.store, self.library))
+        self._every(self._settings.models.poll_s, "version keeper", self.versions.follow)
         if self._settings.stream_url is not None:
             self._every(PUSH_S, "pusher", self._pusher())
         if self._settings.worker.metrics_port is not None:
             metrics.serve(self._settings.worker.metrics_port)
-        metrics.watch(self.leases, self.parts)
+        metrics.watch(self.leases, self.parts, self.versions)
 
     def stop_within(self, grace_s: float) -> None:
         """A shutdown has begun: what is in work may go on for so long, s; then it is handed back and the process ends.

@@ -18,6 +18,8 @@ CPUS = os.cpu_count() or 1
 DEFAULT_BROKER = "redis://127.0.0.1:6379/0"
 BROKER_FILE = "broker.url"
 """Where, in `home`, a running embedded farm says how to reach its broker."""
+SHORTEST_KEY = 16
+"""Characters of a signing key."""
 ENCODE_ALLOWANCE_S = 30.0
 """Time that networks, heads and commit may take on top of fetch and decode, s."""
 
@@ -71,6 +73,13 @@ class ModelSettings(BaseModel):
     max_batch: Annotated[int, Field(ge=1)] = 32
     max_wait_ms: Annotated[float, Field(ge=0)] = 10.0
     """Longest that a micro-batch waits for company."""
+    registry: Path | None = None
+    """Trained versions, on a disk that every node reads; null: a folder in `home`."""
+    signing_key: SecretStr | None = None
+    """What versions are signed with, at least 16 characters, the same on every node; null: this machine's own, made in
+    `home` by the first training."""
+    poll_s: Annotated[float, Field(gt=0)] = 3.0
+    """How often a node asks which versions shall speak, s."""
 
 
 class WorkerSettings(BaseModel):
@@ -141,6 +150,17 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _signed(self) -> Settings:
+        """Refuse a signing key that can be guessed."""
+        key = self.models.signing_key
+        if key is not None and len(key.get_secret_value()) < SHORTEST_KEY:
+            raise ValueError(
+                f"TAGFARM_MODELS__SIGNING_KEY has fewer than {SHORTEST_KEY} characters; make one with: "
+                "openssl rand -hex 32"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _safe(self) -> Settings:
         """Refuse combinations that lose or double work, and say what to write instead."""
         if self.broker.is_valkey and self.broker.visibility_timeout_s <= self.job_deadline_s:
@@ -175,6 +195,16 @@ class Settings(BaseSettings):
     def scratch(self) -> Path:
         """Scratch folder; emptied of its dead at a node's start."""
         return self.media.scratch or self.home / "scratch"
+
+    @property
+    def registry(self) -> Path:
+        """Folder of trained versions."""
+        return self.models.registry or self.home / "registry"
+
+    @property
+    def signing_key_file(self) -> Path:
+        """Where this machine keeps a key of its own, if none is set."""
+        return self.home / "signing.key"
 
     @property
     def index(self) -> Path | tuple[str, ...]:

@@ -12,6 +12,8 @@ import numpy.typing as npt
 from models.layout.split import find_split
 from models.protocol import Evidence
 
+STILLNESS = "stillness"
+"""The observation that notes `standing_share`, under `share`."""
 STILL_SIZE = (32, 32)
 """Frames are compared at this size, px, so that a coder's ripple is averaged away."""
 STILL_STEP = 3.0
@@ -53,7 +55,13 @@ class LayoutTagger:
 
 
 def standing_share(evidence: Evidence) -> float:
-    """How much of the upload stands still within its shots: 1 for a picture, near 1 for a slideshow, 0 without any."""
+    """How much of the upload stands still within its shots: 1 for a picture, near 1 for a slideshow, 0 without any.
+
+    What was measured before and noted under `STILLNESS` is taken from there: kept evidence has no frames.
+    """
+    measured = evidence.observations.get(STILLNESS)
+    if measured is not None:
+        return float(measured["share"])
     if evidence.still:
         return 1.0
     if not len(evidence.frames):

@@ -97,6 +97,10 @@ class SpeechEncoder:
         times = np.arange(len(scores), dtype=np.float64) * HOP_S
         return Encoding(self.version, times, HOP_S, np.zeros((len(scores), 0), np.float32), scores[:, None])
 
+    def scores_of(self, embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Never asked: there are no embeddings, and so the scores themselves are kept."""
+        raise ValueError("silero has no embeddings: its scores are kept")
+
     def close(self) -> None:
         """Stop the batcher's thread."""
         self.batcher.close()

@@ -21,6 +21,7 @@ from ..registry.weights import load
 from ..serving.batcher import MicroBatcher
 from ..serving.device import inference_dtype
 from ..serving.layers import Convolution
+from ..serving.scores import LinearScores, as_kept, sigmoid
 from .yamnet_geometry import FRAME, FRAME_HOP, HOP_S, PATCH_FRAMES, PATCH_HOP
 
 WEIGHTS = "yamnet"
@@ -64,9 +65,14 @@ class Yamnet(nn.Module):
         groups = weight.shape[0] if index % 2 else 1
         return Convolution(weight, bias, stride=stride, groups=groups, activation="relu6")
 
+    def embed(self, patches: Tensor) -> Tensor:
+        """Embeddings alone."""
+        embeddings: Tensor = self.features(patches[:, None]).mean((2, 3))
+        return embeddings
+
     def forward(self, patches: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings and logits."""
-        embeddings = self.features(patches[:, None]).mean((2, 3))
+        embeddings = self.embed(patches)
         return embeddings, self.classifier(embeddings)
 
 
@@ -162,7 +168,9 @@ class SoundEncoder:
         self.front_end = LogMel(tensors)
         self.device = device
         self.dtype = inference_dtype(device)
-        self.network = Yamnet(tensors).to(device=device, dtype=self.dtype)
+        network = Yamnet(tensors)
+        self.classifier = LinearScores.of(network.classifier, sigmoid)
+        self.network = network.to(device=device, dtype=self.dtype)
         self.batcher: MicroBatcher[Patch, Row] = MicroBatcher(
             self.forward, max_batch=max_batch, max_wait_s=max_wait_s, name=self.name
         )
@@ -170,19 +178,22 @@ class SoundEncoder:
     def encode(self, evidence: Evidence) -> Encoding:
         """Encode the sound of one upload."""
         rows = self.batcher.submit_many(patches(evidence.waveform, self.front_end))
-        table = np.stack(rows) if rows else np.zeros((0, EMBEDDING + CLASSES), np.float32)
+        embeddings = as_kept(np.stack(rows) if rows else np.zeros((0, EMBEDDING), np.float32))
         times = np.arange(len(rows), dtype=np.float64) * HOP_S
-        return Encoding(self.version, times, HOP_S, table[:, :EMBEDDING], table[:, EMBEDDING:])
+        return Encoding(self.version, times, HOP_S, embeddings, self.scores_of(embeddings))
+
+    def scores_of(self, embeddings: Row) -> Row:
+        """AudioSet probabilities [n, 521] of kept embeddings [n, 1024]: the network's own last layer."""
+        return self.classifier(embeddings)
 
     def close(self) -> None:
         """Stop the batcher's thread."""
         self.batcher.close()
 
     def forward(self, batch: Sequence[Patch]) -> list[Row]:
-        """Run patches through the network: a row [1024 + 521] each, embedding and probabilities side by side."""
+        """Run patches through the network: an embedding [1024] each."""
         stacked = torch.from_numpy(np.stack(batch)).to(device=self.device, dtype=self.dtype)
         with torch.inference_mode():
             parts = stacked.split(CPU_SLICE if self.device.type == "cpu" else len(batch))
-            outputs = [self.network(part) for part in parts]
-            rows = [torch.cat([one.float(), logits.float().sigmoid()], dim=1) for one, logits in outputs]
+            rows = [self.network.embed(part).float() for part in parts]
             return list(torch.cat(rows).cpu().numpy())

@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ..protocol import Encoding, Evidence
 from ..registry.weights import load
 from ..serving.batcher import MicroBatcher
 from ..serving.device import inference_dtype
 from ..serving.layers import Activation, Convolution, fold_batch_norm
+from ..serving.scores import LinearScores, as_kept, softmax
 
 WEIGHTS = "efficientnet-lite2"
 INPUT_SIDE = 260
@@ -93,9 +93,14 @@ class EfficientNetLite2(nn.Module):
         self.classifier.load_state_dict({"weight": tensors["_fc.weight"], "bias": tensors["_fc.bias"]}, assign=True)
         self.eval().requires_grad_(False)
 
+    def embed(self, x: Tensor) -> Tensor:
+        """Embeddings alone."""
+        embeddings: Tensor = self.features(x).mean((2, 3))
+        return embeddings
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings and logits."""
-        embeddings = self.features(x).mean((2, 3))
+        embeddings = self.embed(x)
         return embeddings, self.classifier(embeddings)
 
 
@@ -140,6 +145,7 @@ class PictureEncoder:
         self.device = device
         self.dtype = inference_dtype(device)
         network = EfficientNetLite2(load(WEIGHTS, weights_dir).tensors)
+        self.classifier = LinearScores.of(network.classifier, softmax)
         self.network = network.to(device=device, dtype=self.dtype)
         self.batcher: MicroBatcher[Crop, Row] = MicroBatcher(
             self.forward, max_batch=max_batch, max_wait_s=max_wait_s, name=self.name
@@ -149,25 +155,24 @@ class PictureEncoder:
         """Encode all frames of one upload."""
         times = np.asarray(evidence.frame_times_s, dtype=np.float64)
         rows = self.batcher.submit_many([prepare(frame) for frame in evidence.frames])
-        table = np.stack(rows) if rows else np.zeros((0, EMBEDDING + CLASSES), np.float32)
+        embeddings = as_kept(np.stack(rows) if rows else np.zeros((0, EMBEDDING), np.float32))
         hop_s = float(np.median(np.diff(times))) if len(times) > 1 else evidence.duration_s
-        return Encoding(self.version, times, hop_s, table[:, :EMBEDDING], table[:, EMBEDDING:])
+        return Encoding(self.version, times, hop_s, embeddings, self.scores_of(embeddings))
+
+    def scores_of(self, embeddings: Row) -> Row:
+        """ImageNet-1k probabilities [n, 1000] of kept embeddings [n, 1280]: the network's own last layer."""
+        return self.classifier(embeddings)
 
     def close(self) -> None:
         """Stop the batcher's thread."""
         self.batcher.close()
 
     def forward(self, crops: Sequence[Crop]) -> list[Row]:
-        """Run prepared crops through the network: a row [1280 + 1000] each, embedding and
-        probabilities side by side."""
+        """Run prepared crops through the network: an embedding [1280] each."""
         batch = torch.from_numpy(np.stack(crops)).to(self.device)
         # [n, h, w, 3] seen as [n, 3, h, w] is channels_last already, which is what the convolutions like best.
         pixels = batch.permute(0, 3, 1, 2).to(self.dtype).sub_(PIXEL_MEAN).div_(PIXEL_SCALE)
         with torch.inference_mode():
             parts = pixels.split(CPU_SLICE if self.device.type == "cpu" else len(crops))
-            outputs = [self.network(part) for part in parts]
-            rows = [
-                torch.cat([embeddings.float(), functional.softmax(logits.float(), dim=1)], dim=1)
-                for embeddings, logits in outputs
-            ]
+            rows = [self.network.embed(part).float() for part in parts]
             return list(torch.cat(rows).cpu().numpy())

@@ -37,6 +37,16 @@ of hashtags."""
 
 
 @dataclass(frozen=True)
+class Seen:
+    """What the picture says of each topic."""
+
+    frames: npt.NDArray[np.float64]
+    """[frames, topics] calibrated scores, smoothed."""
+    whole: npt.NDArray[np.float64] | None = None
+    """[topics] a trained head's score for the upload as a whole, which then decides; NaN: the frames decide."""
+
+
+@dataclass(frozen=True)
 class Finding:
     """One topic before selection. Spans count frames."""
 
@@ -62,6 +72,8 @@ class TopicsTagger:
         if self.calibration.taxonomy != self.taxonomy.version:
             raise ValueError(f"calibrated for {self.calibration.taxonomy}, not for {self.taxonomy.version}")
         self._second = self.taxonomy.parents >= 0
+        self.thresholds = np.asarray(self.calibration.threshold)[self._second.astype(np.intp)]
+        """[topics] least score at which each is said."""
 
     def tag(self, evidence: Evidence) -> list[dict[str, Any]]:
         """The topics, at most `MAX_TOPICS`, first the one with the most expected screen time.
@@ -73,7 +85,7 @@ class TopicsTagger:
         encoding = evidence.encodings.get("picture")
         if encoding is not None and len(encoding.times_s):
             edges = frame_edges(encoding.times_s, evidence.shots, evidence.duration_s)
-            found = self.findings(self.pooled(encoding, evidence), edges, claimed)
+            found = self.found(self.seen(encoding, evidence), edges, claimed)
         else:
             edges, found = np.zeros(1), self.findings(np.zeros((0, len(self.taxonomy.topics))), np.zeros(1), claimed)
         return [self._document(finding, edges) for finding in self.select(found)]
@@ -82,30 +94,42 @@ class TopicsTagger:
         """[frames, topics]: class probabilities cooled, summed into topics and smoothed over time."""
         if encoding.encoder != self.calibration.encoder:
             raise ValueError(f"calibrated for {self.calibration.encoder}, not for {encoding.encoder}")
-        topics = self.calibration.cool(encoding.scores) @ self.taxonomy.matrix.astype(np.float64)
+        topics = self.calibration.cool(encoding.scores) @ self.taxonomy.wide_matrix
         return smooth(topics, encoding.times_s, shot_numbers(encoding.times_s, evidence.shots), HALF_WINDOW_S)
+
+    def seen(self, encoding: Encoding, evidence: Evidence) -> Seen:
+        """What the picture says of each topic. A trained head gives its own labels' scores here."""
+        return Seen(self.calibration.scores(self.pooled(encoding, evidence), self._second))
 
     def findings(
         self, pooled: npt.NDArray[np.float64], edges: npt.NDArray[np.float64], claimed: Mapping[str, Claim]
     ) -> list[Finding]:
         """Every topic that clears its threshold, in the taxonomy's order."""
-        seen = self.calibration.scores(pooled, self._second)
+        return self.found(Seen(self.calibration.scores(pooled, self._second)), edges, claimed)
+
+    def found(self, seen: Seen, edges: npt.NDArray[np.float64], claimed: Mapping[str, Claim]) -> list[Finding]:
+        """Every topic that clears its threshold, in the taxonomy's order."""
         lengths = np.diff(edges) + 1e-9  # a still picture lasts no time, and is still all of the upload
         total = float(lengths.sum())
         found = []
         for position, topic in enumerate(self.taxonomy.topics):
-            claim, column = claimed.get(topic.id), seen[:, position]
+            claim, column = claimed.get(topic.id), seen.frames[:, position]
+            whole = None if seen.whole is None or np.isnan(seen.whole[position]) else float(seen.whole[position])
             if claim is not None:
-                joined = 1.0 - (1.0 - column) * (1.0 - claim.weight)
-                column = np.where(column >= SEEN_AT_LEAST, joined, column)
-            begin = self.calibration.threshold[int(self._second[position])]
-            if claim is None and (not len(column) or column.max() < begin):
+                column = _joined(column, claim)
+                whole = None if whole is None else float(_joined(np.array([whole]), claim)[0])
+            begin = float(self.thresholds[position])
+            decisive = float(column.max(initial=0.0)) if whole is None else whole
+            if claim is None and (not len(column) or decisive < begin):
                 continue
+            if whole is not None and len(column):
+                # The upload as a whole has decided; the frames say where.
+                begin = min(begin, float(column.max())) if whole >= begin else np.inf
             spans = tuple(hysteresis(column, begin, begin * KEEP))
             if spans:
                 frames = np.concatenate([np.arange(first, last) for first, last in spans])
                 weights = lengths[frames]
-                score = float(np.average(column[frames], weights=weights))
+                score = float(np.average(column[frames], weights=weights)) if whole is None else whole
                 sources = ("picture", *(claim.sources if claim else ()))
                 found.append(Finding(topic.id, score, float(weights.sum()) / total, spans, sources))
             elif claim is not None and "hashtag" in claim.sources and claim.weight >= WORDS_ALONE_AT_LEAST:
@@ -131,3 +155,8 @@ class TopicsTagger:
             "ranges": [[round(float(edges[first]), 3), round(float(edges[last]), 3)] for first, last in finding.spans],
             "from": list(finding.sources),
         }
+
+
+def _joined(scores: npt.NDArray[np.float64], claim: Claim) -> npt.NDArray[np.float64]:
+    """Scores with the author's words, by noisy-or, where the picture is not silent."""
+    return np.where(scores >= SEEN_AT_LEAST, 1.0 - (1.0 - scores) * (1.0 - claim.weight), scores)

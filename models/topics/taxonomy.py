@@ -78,6 +78,13 @@ class Taxonomy:
         return table
 
     @cached_property
+    def wide_matrix(self) -> npt.NDArray[np.float64]:
+        """`matrix` in double precision. Read-only."""
+        table = self.matrix.astype(np.float64)
+        table.flags.writeable = False
+        return table
+
+    @cached_property
     def parents(self) -> npt.NDArray[np.intp]:
         """[topics], position of each topic's parent; -1 for the first level."""
         return np.array([-1 if topic.parent is None else self.index[topic.parent] for topic in self.topics], np.intp)

@@ -16,6 +16,7 @@ from scripts.console import counter, emit, err, fail, out, plain
 if TYPE_CHECKING:
     from store.store import Store
     from tasks.contract import TagUpload
+    from tasks.lineup import Lineup
     from tasks.sound_library import SoundLibrary
     from workers.settings import Settings
 
@@ -30,6 +31,9 @@ def tag(
     caption: Annotated[str, typer.Option(help="Caption, as the author wrote it.")] = "",
     hashtag: Hashtags = None,
     tagger: Taggers = None,
+    version: Annotated[
+        list[str] | None, typer.Option(help="Let this trained version speak, promoted or not: topics/3; repeat.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One TagDocument a line.")] = False,
 ) -> None:
     """Tag local files here and now: the farm's own pipeline, without a broker.
@@ -54,6 +58,7 @@ def tag(
     try:
         with err.status("loading the networks"):
             parts = build_parts(here, scratch.path)
+            parts.lineup.current = _lineup(here, version or [])
             library = _library(here)
         with counter(transient=True) as bars:
             row = bars.add_task("tagging", total=len(files))
@@ -78,6 +83,22 @@ def tag(
             parts.close()
         scratch.close()
     raise typer.Exit(worst)
+
+
+def _lineup(here: Settings, names: list[str]) -> Lineup:
+    """The trained versions that were asked for."""
+    from models.registry.versions import VersionError, parse_name
+    from tasks.lineup import Lineup
+    from workers.versions import load_tagger, open_registry
+
+    champions = {}
+    try:
+        for tagger, number in map(parse_name, names):
+            if number is not None:
+                champions[tagger] = load_tagger(open_registry(here), tagger, number)
+    except VersionError as error:
+        fail(f"{type(error).__name__}: {error}")
+    return Lineup(champions)
 
 
 def _library(here: Settings) -> SoundLibrary:
@@ -186,20 +207,6 @@ def _wait(store: Store, upload_ids: list[str], timeout: float, as_json: bool) ->
             time.sleep(0.2)
     if waiting:
         fail(f"no document after {timeout:.0f} s: {', '.join(waiting)}; is a node running? see: tagfarm doctor")
-
-
-def retag(
-    upload_ids: Annotated[list[str], typer.Argument(help="Uploads that have a document, or are quarantined.")],
-    urgent: Annotated[bool, typer.Option("--urgent", help="With the fresh uploads, not after them.")] = False,
-) -> None:
-    """Have uploads tagged anew with what they were enqueued with; also how a quarantined one is let out."""
-    from scripts.local import open_store
-
-    store = open_store()
-    refused = [one for one in upload_ids if not store.requeue(one, "uploads" if urgent else "backfill")]
-    err.print(f"{len(upload_ids) - len(refused)} will be tagged anew; a node's sweeper sends them within seconds")
-    if refused:
-        fail(f"unknown, or in work already: {', '.join(refused)}")
 
 
 def _validated(model: Any, **fields: Any) -> Any:

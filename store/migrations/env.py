@@ -2,6 +2,8 @@
 
 from alembic import context
 
+import store.schema_labels
+import store.schema_retag  # noqa: F401
 from store.schema import Base
 
 context.configure(

@@ -3,12 +3,13 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
 
 from store.engine import Database
-from store.migrate import current_version, head_version, migrate
+from store.migrate import _config, current_version, head_version, migrate
 from store.schema import Base
 from store.store import SchemaNewer, SchemaOlder, Store
 
@@ -78,3 +79,28 @@ def test_a_migration_that_fails_leaves_nothing_behind(empty_url: str, monkeypatc
         assert [name for name in inspect(connection).get_table_names() if name != "alembic_version"] == []
     database.close()
     Store.open(empty_url).close()
+
+
+def test_documents_from_before_labels_are_known_by_their_file(empty_url: str) -> None:
+    database = Database(empty_url)
+    if database.is_sqlite:
+        database.prepare()
+    with database.write() as connection:
+        command.upgrade(_config(connection), "0002")
+    upload = (
+        "INSERT INTO uploads (upload_id, request, request_hash, queue, priority, uploaded_at, created_at, updated_at, "
+        "state, attempts, resends, revision) VALUES (:id, '{}', 'h', 'uploads', 5, :at, :at, :at, 'done', 1, 0, 2)"
+    )
+    columns = "upload_id, revision, request_hash, at, document"
+    document = f"INSERT INTO documents ({columns}) VALUES (:id, :revision, 'h', :at, :body)"
+    at = "2026-01-01 00:00:00+00"
+    with database.write() as connection:
+        for upload_id, body in (("u1", '{"media": {"sha256": "aa"}}'), ("u2", '{"outcome": "timeout"}')):
+            connection.execute(text(upload), {"id": upload_id, "at": at})
+            for revision, said in ((1, '{"media": {"sha256": "old"}}'), (2, body)):
+                connection.execute(text(document), {"id": upload_id, "revision": revision, "at": at, "body": said})
+    migrate(empty_url)
+    with database.read() as connection:
+        found = connection.execute(text("SELECT upload_id, media_sha256 FROM uploads ORDER BY upload_id"))
+        assert [tuple(row) for row in found] == [("u1", "aa"), ("u2", None)]
+    database.close()

@@ -22,6 +22,7 @@ from tasks import runtime
 from tasks.contract import TagDocument, TagUpload
 from tasks.job import Desk
 from tasks.leases import LeaseKeeper
+from tasks.lineup import LineupSwitch
 from tasks.pipeline import Analysis
 from tasks.sound_library import SoundLibrary
 
@@ -90,7 +91,9 @@ def raising(desk: Desk, error: Exception, monkeypatch: pytest.MonkeyPatch) -> De
 
     scratch = Path(desk.library.index._path).parent / "scratch"
     scratch.mkdir(exist_ok=True)
-    return replace(desk, parts=SimpleNamespace(fetch=fetch, scratch=scratch))  # type: ignore[arg-type]
+    return replace(
+        desk, parts=SimpleNamespace(fetch=fetch, scratch=scratch, taggers=(), absent={}, lineup=LineupSwitch())
+    )  # type: ignore[arg-type]
 
 
 MESSAGE = {"upload_id": "u1", "media": "file:///x.mp4"}

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from skimage import data
 
 from media.fetch_policy import FetchUnavailable
 from scripts import clips
-from tasks.contract import TagUpload
+from tasks.contract import TagDocument, TagUpload
+from tasks.kept import FRAMES_ONLY, NotKept, evidence_of, names_for
 from tasks.pipeline import Parts, analyse
 from workers.build import build_parts
 from workers.settings import Settings
@@ -132,3 +135,50 @@ def test_a_file_that_cannot_be_had_now_is_no_outcome(parts: Parts, clip: Path) -
     with pytest.raises(FetchUnavailable):
         analyse(upload(clip), replace(parts, fetch=away))
     assert list(parts.scratch.glob("upload-*")) == []
+
+
+@pytest.fixture
+def cat_clip(settings: Settings) -> Path:
+    """A photo of a cat, and something like a voice."""
+    photo = data.cat()
+    pictures = [np.ascontiguousarray(photo[step : step + 288, step : step + 384]) for step in range(0, 12)] * 3
+    time_s = np.arange(3 * clips.SOUND_RATE) / clips.SOUND_RATE
+    voice = sum(np.sin(2 * np.pi * 140 * k * time_s) / k for k in range(1, 9)) * (np.sin(2 * np.pi * 3 * time_s) > 0)
+    heard = (0.1 * voice * np.ones((2, 1))).astype(np.float32)
+    return clips.write(settings.media.roots[0] / "cat.mp4", pictures, heard, fps=12)
+
+
+def test_heads_say_the_same_of_what_is_kept_as_of_the_file(parts: Parts, cat_clip: Path) -> None:
+    """To the last digit, for every tagger that what is kept can feed; and without a network."""
+    sent = upload(cat_clip, caption="a cat", hashtags=["dance"])
+    analysis = analyse(sent, parts)
+    document = analysis.document.to_json()
+    assert document["topics"][0]["topic"] == "animals/cat" and document["events"]
+    kept = {name: np.array(array) for name, array in analysis.artifacts.items()}
+    for tagger in parts.taggers:
+        if tagger.name in FRAMES_ONLY:
+            continue
+        mine = {name: kept[name] for name in names_for(tagger.encoders) if name in kept}
+        encoders = {name: parts.encoders[name] for name in tagger.encoders}
+        evidence = evidence_of(mine, encoders, sent.caption, sent.hashtags).evidence
+        assert len(evidence.frames) == len(evidence.waveform) == 0
+        draft = TagDocument.model_validate(
+            {"upload_id": "u1", "outcome": "ok", tagger.section: tagger.tag(evidence)}
+        ).to_json()
+        assert draft[tagger.section] == document[tagger.section], tagger.name
+    assert {row.encoder: row.version for row in analysis.encodings} == {
+        name: encoder.version for name, encoder in parts.encoders.items()
+    }
+
+
+def test_what_is_not_kept_is_told(parts: Parts, clip: Path) -> None:
+    picture = {"picture": parts.encoders["picture"]}
+    kept = analyse(upload(clip, taggers=["layout"]), parts).artifacts
+    with pytest.raises(NotKept, match="picture did not see it"):
+        evidence_of(kept, picture)
+    kept = analyse(upload(clip, taggers=["topics"]), parts).artifacts
+    newer = SimpleNamespace(version="efficientnet-lite2@9")
+    with pytest.raises(NotKept, match=r"was efficientnet-lite2@1, and is efficientnet-lite2@9"):
+        evidence_of(kept, {"picture": newer})  # type: ignore[dict-item]
+    with pytest.raises(NotKept, match="kept before"):
+        evidence_of({"format": np.array([1])}, picture)

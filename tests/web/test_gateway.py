@@ -71,3 +71,20 @@ def test_documents_feed_and_report(client: TestClient) -> None:
     assert (feed["cursor"], [event["upload_id"] for event in feed["events"]]) == (1, ["u1"])
     assert client.get("/v1/feed", params={"after": 1}).json() == {"cursor": 1, "events": []}
     assert client.get("/v1/feed", params={"limit": 10**9}).status_code == 422
+
+
+def test_people_decide_on_tags(client: TestClient, store: Store) -> None:
+    said = {"tag": "animals/cat", "decision": "add", "by": "ada", "note": "on the sofa"}
+    assert client.post("/v1/uploads/u1/labels", json=said).json() == {"written": True, "changed": True}
+    assert client.post("/v1/uploads/u1/labels", json=said).json() == {"written": False, "changed": False}
+    assert client.get("/v1/uploads/u1").json()["topics"][0]["from"] == ["human"]
+    (label,) = client.get("/v1/uploads/u1/labels").json()
+    assert (label["tag"], label["by"], label["taxonomy"], label["holds"]) == ("animals/cat", "ada", "taxonomy@1", True)
+    assert [event["event"] for event in client.get("/v1/feed").json()["events"]] == ["tagged", "labelled"]
+    assert client.post("/v1/uploads/nobody/labels", json=said).status_code == 404
+    for bad in ({"tag": "animals/catt"}, {"decision": "perhaps"}, {"tagger": "layout"}, {"by": ""}, {"tag": None}):
+        assert client.post("/v1/uploads/u1/labels", json=said | bad).status_code == 422
+    new = said | {"tag": "crafts/origami"}
+    assert client.post("/v1/uploads/u1/labels?new_tags=true", json=new).json()["written"]
+    refused = client.post("/v1/uploads/u1/labels", json=said, headers={"Authorization": "Bearer wrong"})
+    assert refused.status_code == 401

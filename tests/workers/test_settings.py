@@ -47,3 +47,11 @@ def test_the_sound_index_is_this_machines_or_shared(tmp_path: Path) -> None:
     assert "secret" not in repr(shared)
     with pytest.raises(ValidationError, match="TAGFARM_SOUNDS__SERVERS"):
         settings(tmp_path, sounds={"index": "valkey"})
+
+
+def test_a_signing_key_that_can_be_guessed_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="openssl rand -hex 32"):
+        settings(tmp_path, models={"signing_key": "secret"})
+    kept = settings(tmp_path, models={"signing_key": "0123456789abcdef"})
+    assert "0123456789abcdef" not in repr(kept)
+    assert kept.registry == tmp_path / "registry"

@@ -1,0 +1,67 @@
+"""Quality with a trained head: what people see in a picture, in place of the product of its measures.
+
+The measures stay in the document, since they say why. A head's labels: `picture` for the picture's score, `score` for
+that of the whole; where only the picture's is trained, the whole is made of it and the sound's as ever.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..protocol import Evidence
+from ..registry.versions import Version, VersionIncompatible
+from ..serving.head import Head
+from .tagger import PICTURE_SHARE, QualityTagger
+
+ENCODER = "efficientnet-lite2@1"
+"""Its encoder's version; the tests hold it against the encoder's own."""
+LABELS = ("picture", "score")
+
+
+class TrainedQualityTagger:
+    """`models.protocol.Tagger` of the section `quality`, from a version of the registry."""
+
+    name = "quality"
+    section = "quality"
+    encoders = ("picture",)
+
+    def __init__(self, head: Head, version: str, packaged: QualityTagger | None = None) -> None:
+        self.head = head
+        self.version = version
+        self._packaged = packaged or QualityTagger()
+
+    def tag(self, evidence: Evidence) -> dict[str, Any] | None:
+        """The section; where there is no picture, the packaged tagger's."""
+        said = self._packaged.tag(evidence)
+        encoding = evidence.encodings["picture"]
+        if said is None or said["picture"] is None or not len(encoding.times_s):
+            return said
+        if encoding.encoder != ENCODER:
+            raise ValueError(f"{self.version} is for {ENCODER}, not for {encoding.encoder}")
+        scores = dict(zip(self.head.labels, self.head.scores(encoding.embeddings).tolist(), strict=True))
+        picture, sound = said["picture"], said["sound"]
+        if "picture" in scores:
+            picture = {**picture, "score": round(scores["picture"], 4)}
+        heard = sound is not None and sound["loudness_lufs"] is not None
+        whole = picture["score"] ** PICTURE_SHARE * sound["score"] ** (1 - PICTURE_SHARE) if heard else picture["score"]
+        return {**said, "picture": picture, "score": round(scores.get("score", whole), 4)}
+
+
+def trained_quality(version: Version) -> TrainedQualityTagger:
+    """The tagger of a verified version.
+
+    Raises:
+        VersionIncompatible: it is for another encoder, has other labels, or its tensors do not fit them.
+        VersionCorrupt: as `Version.tensors`.
+    """
+    manifest = version.manifest
+    if manifest["encoder"] != ENCODER:
+        raise VersionIncompatible(f"{version.name} is for encoder {manifest['encoder']}, this program has {ENCODER}")
+    if unknown := sorted(set(manifest["labels"]) - set(LABELS)):
+        raise VersionIncompatible(f"{version.name} knows {unknown[0]!r}; quality has: {', '.join(LABELS)}")
+    tensors = version.tensors()
+    try:
+        head = Head.of(manifest, tensors)
+    except (ValueError, KeyError) as error:
+        raise VersionIncompatible(f"{version.name} does not fit: {error}") from error
+    return TrainedQualityTagger(head, f"{QualityTagger.version}+quality-head@{version.number}")

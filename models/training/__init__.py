@@ -1,0 +1,1 @@
+"""Fitting heads on kept embeddings: data sets, training, calibration, evaluation, drift."""

@@ -1,0 +1,140 @@
+"""What a version, or what tagfarm ships, says of a data set's uploads: scores of every label, from kept embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from ..protocol import Encoding, Evidence
+from ..registry.versions import Version, VersionIncompatible
+from ..registry.weights import load
+from ..serving.head import Head
+from ..serving.scores import LinearScores, sigmoid, softmax
+from ..sounds.audioset import class_names
+from ..sounds.events import BEGIN, EventsTagger
+from ..topics.tagger import TopicsTagger
+from ..topics.trained import label_scores, trained_topics
+from .dataset import DataSet, Item
+
+CLASSIFIERS = {
+    "topics": ("efficientnet-lite2", "_fc", softmax),
+    "events": ("yamnet", "dense", sigmoid),
+}
+"""The weights, the name in them of the network's last layer, and its link."""
+HOP_S = 0.5
+
+
+class Judge(Protocol):
+    """Scores uploads."""
+
+    @property
+    def name(self) -> str:
+        """Whose word it is."""
+
+    @property
+    def thresholds(self) -> Mapping[str, float]:
+        """By label: the least score at which it is said. A label that is not here cannot be said."""
+
+    def scores(self, data: DataSet, item: Item) -> Mapping[str, float]:
+        """One upload's scores by label; 0 for all where it has no embedding."""
+
+
+@dataclass(frozen=True)
+class HeadJudge:
+    """A head alone, over what the packaged tagger says of other labels."""
+
+    name: str
+    head: Head
+    packaged: Judge | None
+
+    @property
+    def thresholds(self) -> Mapping[str, float]:
+        """The packaged tagger's, and the head's in place of them."""
+        mine = dict(zip(self.head.labels, self.head.thresholds.tolist(), strict=True))
+        return {**(self.packaged.thresholds if self.packaged is not None else {}), **mine}
+
+    def scores(self, data: DataSet, item: Item) -> Mapping[str, float]:
+        """As `Judge` has it."""
+        others = self.packaged.scores(data, item) if self.packaged is not None else {}
+        mine = self.head.scores(data.rows(item)).tolist()
+        return {**others, **dict(zip(self.head.labels, mine, strict=True))}
+
+
+@dataclass(frozen=True)
+class TopicsJudge:
+    """A topics tagger, packaged or trained."""
+
+    name: str
+    tagger: TopicsTagger
+    classes: LinearScores
+
+    @property
+    def thresholds(self) -> Mapping[str, float]:
+        """Every topic's."""
+        return dict(zip(self.tagger.taxonomy.index, self.tagger.thresholds.tolist(), strict=True))
+
+    def scores(self, data: DataSet, item: Item) -> Mapping[str, float]:
+        """As `Judge` has it. Cuts are not in a data set: the upload counts as one shot."""
+        rows = data.rows(item)
+        times = data.times_s[item.rows[0] : item.rows[1]].astype(np.float64)
+        duration_s = float(item.slices.get("duration_s") or (times[-1] + HOP_S if len(times) else 0.0))
+        evidence = Evidence(
+            duration_s=duration_s,
+            frames=np.zeros((0, 0, 0, 3), np.uint8),
+            frame_times_s=times,
+            shots=[],
+            waveform=np.zeros(0, np.float32),
+            encodings={"picture": Encoding(data.encoder, times, HOP_S, rows, self.classes(rows))},
+        )
+        return label_scores(self.tagger, evidence)
+
+
+@dataclass(frozen=True)
+class EventsJudge:
+    """The packaged events."""
+
+    classes: LinearScores
+    name: str = EventsTagger.version
+
+    @property
+    def thresholds(self) -> Mapping[str, float]:
+        """One for all."""
+        return dict.fromkeys(class_names(), BEGIN)
+
+    def scores(self, data: DataSet, item: Item) -> Mapping[str, float]:
+        """As `Judge` has it: each class's peak."""
+        rows = data.rows(item)
+        peaks = self.classes(rows).max(axis=0) if len(rows) else np.zeros(len(class_names()))
+        return dict(zip(class_names(), peaks.tolist(), strict=True))
+
+
+def judge_of(tagger: str, version: Version | None, weights: Path) -> Judge | None:
+    """The judge of a version; with None, of what tagfarm ships; None: that cannot be asked (quality's measures are not
+    in a data set).
+
+    Raises:
+        WeightsMissing: the network's last layer is not installed.
+        VersionError: the version cannot be used.
+    """
+    if tagger == "topics":
+        told = trained_topics(version) if version is not None else TopicsTagger()
+        return TopicsJudge(told.version if version is None else version.name, told, classifier("topics", weights))
+    packaged = EventsJudge(classifier("events", weights)) if tagger == "events" else None
+    if version is None:
+        return packaged
+    try:
+        return HeadJudge(version.name, Head.of(version.manifest, version.tensors()), packaged)
+    except (ValueError, KeyError) as error:
+        raise VersionIncompatible(f"{version.name} does not fit: {error}") from error
+
+
+def classifier(tagger: str, weights: Path) -> LinearScores:
+    """The last layer of the tagger's network."""
+    name, layer, link = CLASSIFIERS[tagger]
+    tensors = load(name, weights).tensors
+    weight, bias = (tensors[f"{layer}.{part}"].float().numpy() for part in ("weight", "bias"))
+    return LinearScores(np.ascontiguousarray(weight.T), bias.copy(), link)
