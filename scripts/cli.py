@@ -11,7 +11,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import typer
 
-from scripts.commands import farm, feed, schema, sounds, uploads, weights
+from scripts.commands import farm, feed, quarantine, schema, sounds, tokens, uploads, weights
 from scripts.console import err, plain
 
 ROOMS = {"media", "models", "store", "tasks", "workers", "web", "scripts"}
@@ -27,6 +27,7 @@ app = typer.Typer(
 app.command("up")(farm.up)
 app.command("worker", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(farm.worker)
 app.command("doctor")(farm.doctor)
+app.command("queues")(farm.queues)
 app.command("web")(farm.web)
 app.command("tag")(uploads.tag)
 app.command("enqueue")(uploads.enqueue)
@@ -37,6 +38,8 @@ app.command("report")(feed.report)
 app.command("schema")(schema.schema)
 app.add_typer(weights.app, name="weights")
 app.add_typer(sounds.app, name="sounds")
+app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(tokens.app, name="tokens")
 
 
 def main() -> None:
@@ -59,6 +62,11 @@ def main() -> None:
         for item in error.errors():
             name = "TAGFARM_" + "__".join(str(part).upper() for part in item["loc"])
             err.print(f"[bold red]tagfarm:[/] {name if item['loc'] else 'settings'}: {item['msg']}", highlight=False)
+        sys.exit(2)
+    except ValueError as error:
+        if type(error).__name__ != "UnsafeSettings":
+            raise
+        err.print(f"[bold red]tagfarm:[/] {plain(error)}", highlight=False)
         sys.exit(2)
     except Exception as error:
         # By name: the light install has no store, and so no such class.

@@ -1,7 +1,7 @@
 """The tables. `store/migrations` makes them; the tests hold the two against each other.
 
 Who writes what: `ledger` uploads, attempts and refusals; `documents` documents, tags, tagger_states and sound_uses;
-`sounds` sounds; `feed` outbox and cursors. All times are UTC.
+`sounds` sounds; `feed` outbox and cursors; `tokens` tokens; `flights` single_flights. All times are UTC.
 """
 
 from __future__ import annotations
@@ -248,6 +248,35 @@ class Cursor(Base):
     consumer: Mapped[str] = mapped_column(primary_key=True)
     position: Mapped[int] = mapped_column(BigId)
     updated_at: Mapped[datetime]
+
+
+class Token(Base):
+    """A key to the gateway. Its secret is not kept, only what tells it again."""
+
+    __tablename__ = "tokens"
+
+    token_id: Mapped[str] = mapped_column(primary_key=True)
+    """Part of the token that may be shown."""
+    name: Mapped[str]
+    """Whose it is, for people."""
+    digest: Mapped[str]
+    """SHA-256 of the secret, hex. Enough for 256 random bits; it would not be for a password."""
+    scopes: Mapped[list[Any]]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    used_at: Mapped[datetime | None]
+    """Last use, to within a minute."""
+
+
+class SingleFlight(Base):
+    """A job that one node at a time shall do, and whose turn it is."""
+
+    __tablename__ = "single_flights"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    owner: Mapped[str]
+    until: Mapped[datetime]
 
 
 class Counter(Base):

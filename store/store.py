@@ -17,11 +17,13 @@ from store.documents import Documents, Kept, SoundUseRow, TagRow
 from store.engine import POOL_SIZE, Clock, Database
 from store.errors import LeaseLost, SchemaNewer, SchemaOlder, StoreError, StoreUnavailable, UnknownSound
 from store.feed import Feed, FeedEvent
+from store.flights import Flights
 from store.ledger import Admission, Busy, Done, Due, Ledger, Quarantined, Started
 from store.migrate import migrate, verify
-from store.overview import Overview, UploadStatus
+from store.overview import Overview, QueueAge, UploadStatus
 from store.schema import OUTBOX_COUNTER, Counter
 from store.sounds import KnownSound, KnownUse, SoundRow, Sounds, Trend
+from store.tokens import NewToken, Tokens, TokenStatus
 
 __all__ = [
     "Admission",
@@ -34,7 +36,9 @@ __all__ = [
     "KnownSound",
     "KnownUse",
     "LeaseLost",
+    "NewToken",
     "Quarantined",
+    "QueueAge",
     "SchemaNewer",
     "SchemaOlder",
     "SoundRow",
@@ -44,13 +48,14 @@ __all__ = [
     "StoreError",
     "StoreUnavailable",
     "TagRow",
+    "TokenStatus",
     "Trend",
     "UnknownSound",
     "UploadStatus",
 ]
 
 
-class Store(Ledger, Commits, Documents, Sounds, Feed, Overview):
+class Store(Ledger, Commits, Documents, Sounds, Feed, Overview, Tokens, Flights):
     """All of it behind one name."""
 
     def __init__(self, database: Database) -> None:

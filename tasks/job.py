@@ -17,6 +17,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from media.fetch_policy import FetchUnavailable
+from media.types import DecoderDied
 from models.soundid.segment import IndexCorrupt
 from store.artifacts import ArtifactStore
 from store.store import Admission, Commit, LeaseLost, SoundUseRow, Started, Store, StoreError, TagRow
@@ -32,6 +33,8 @@ Handled = Literal["committed", "known", "busy", "lost", "retry", "refused"]
 
 RETRY_S = (5.0, 30.0, 120.0, 600.0)
 """Waits before an upload is tried again whose file could not be had, s; the last one repeats."""
+CRASH_RETRY_S = 2.0
+"""Wait before an upload is tried again that ended its decoder, s."""
 TROUBLE_S = 15.0
 """Wait before an upload is tried again after trouble that is the node's own, s."""
 MAX_KEPT = 100_000
@@ -108,6 +111,11 @@ class Desk:
                 )
                 return "committed", self._commit(upload, attempt, Analysis(gone))
             self._again(upload, attempt, f"fetch: {error}")
+            return "retry", None
+        except DecoderDied as error:
+            # When it has ended too many of them the sweeper finds it exhausted, and quarantines it.
+            log.warning("upload %s: attempt %d ended its decoder (%s)", upload.upload_id, attempt.number, error.how)
+            self.store.fail(attempt.attempt_id, error.reason, retry_in_s=CRASH_RETRY_S)
             return "retry", None
         except (OSError, StoreError, IndexCorrupt) as error:
             # The node's trouble (a full disk, a damaged index, a store that is away), not the upload's: not counted.

@@ -20,7 +20,7 @@ import numpy as np
 
 from media.fetch import FetchedMedia
 from media.pool import DecoderPool
-from media.types import DecodedMedia, MediaError
+from media.types import DecodedMedia, DecoderDied, MediaError
 from models.protocol import Encoder, Encoding, Evidence, Tagger
 from models.soundid.fingerprint import Fingerprint
 from tasks.artifacts import artifacts_of
@@ -82,7 +82,8 @@ def analyse(upload: TagUpload, parts: Parts) -> Analysis:
     """Analyse one upload.
 
     Every file gives a document: what the media's fault is becomes its outcome. Raises `media.fetch.FetchUnavailable`
-    when the file could not be had *now*; everything else that is raised is a bug.
+    when the file could not be had *now*, and `media.types.DecoderDied` when its decoder's process ended: whoever asked
+    decides how often to try again. Everything else that is raised is a bug.
     """
     clock = Clock()
     scratch = Path(tempfile.mkdtemp(prefix="upload-", dir=parts.scratch))
@@ -93,6 +94,8 @@ def analyse(upload: TagUpload, parts: Parts) -> Analysis:
         with clock.stage("decode"):
             decoded = parts.decoder.decode(fetched.path, scratch)
         return _analyse_decoded(upload, fetched, decoded, parts, clock)
+    except DecoderDied:
+        raise
     except MediaError as error:
         facts = MediaFacts(sha256=fetched.sha256, bytes=fetched.bytes) if fetched else MediaFacts()
         document = TagDocument(

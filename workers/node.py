@@ -14,14 +14,14 @@ from celery import Celery
 
 from store.artifacts import ArtifactStore
 from store.push import StreamPusher
-from store.store import Store
+from store.store import Store, StoreError
 from tasks import runtime
 from tasks.enqueue import send
 from tasks.job import Desk
 from tasks.leases import LeaseKeeper
 from tasks.reconcile import reconcile
 from tasks.sound_library import SoundLibrary
-from tasks.sweep import sweep
+from tasks.sweep import SWEEPER, sweep
 from workers import metrics
 from workers.build import build_parts
 from workers.scratch import NodeScratch
@@ -115,9 +115,16 @@ class Node:
         self._hand_back()
         for thread in self._threads:
             thread.join(timeout=SWEEP_S)
+        self._end_flights()
         self.parts.close()
         self.store.close()
         self.scratch.close()
+
+    def _end_flights(self) -> None:
+        try:
+            self.store.end_flight(SWEEPER, self.desk.owner)
+        except StoreError:
+            log.warning("the sweeper's turn is not given up; it will run out")
 
     def _hand_back(self) -> None:
         self.leases.close()
@@ -144,7 +151,7 @@ class Node:
         self._threads.append(thread)
 
     def _sweep(self) -> None:
-        sweep(self.store, partial(send, self._app), self._settings.worker.max_attempts)
+        sweep(self.store, partial(send, self._app), self._settings.worker.max_attempts, self.desk.owner)
 
     def _pusher(self) -> Callable[[], Any]:
         import redis

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -29,6 +29,10 @@ class BrokerSettings(BaseModel):
     """Empty: the embedded farm that runs in `home`, if one does, or else a Valkey on this machine."""
     visibility_timeout_s: Annotated[int, Field(ge=30)] = 900
     """Valkey only: how long a message may stay unacknowledged before it is delivered again, s."""
+
+    consumer_timeout_s: Annotated[int, Field(ge=30)] = 1800
+    """RabbitMQ only: what `consumer_timeout` the server has, s (its own default is 1800): how long a message may stay
+    unacknowledged before the server closes the node's channel."""
 
     @property
     def is_valkey(self) -> bool:
@@ -119,6 +123,8 @@ class Settings(BaseSettings):
     worker: WorkerSettings = WorkerSettings()
     feed: FeedSettings = FeedSettings()
     web: WebSettings = WebSettings()
+    celery: dict[str, Any] = {}
+    """Further options for Celery by its lower-case names, as JSON. What would lose or double work is refused."""
 
     @model_validator(mode="after")
     def _expand(self) -> Settings:

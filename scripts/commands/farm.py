@@ -120,6 +120,42 @@ def doctor(
     raise typer.Exit(1 if any(finding.state == "bad" for finding in findings) else 0)
 
 
+def queues(
+    revive: Annotated[bool, typer.Option("--revive", help="RabbitMQ: put dead letters back into their queues.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One queue a line.")] = False,
+) -> None:
+    """How long the queues are, and how old what waits in them; on RabbitMQ also what was delivered too often."""
+    from celery import Celery
+    from kombu.exceptions import OperationalError
+
+    from scripts.local import open_store
+    from tasks.queues import DEAD_QUEUE, QUEUES, is_amqp, queue_depths
+    from tasks.queues import revive as revive_dead
+    from workers.settings import settings
+
+    url = settings().broker.url
+    broker = Celery("tagfarm-queues", broker=url)
+    broker.conf.broker_transport_options = {"confirm_publish": True} if is_amqp(url) else {}
+    try:
+        if revive:
+            err.print(f"{revive_dead(broker)} dead letters are back in their queues")
+        depths = queue_depths(broker, (*QUEUES, DEAD_QUEUE) if is_amqp(url) else QUEUES)
+    except (OperationalError, OSError) as error:
+        fail(f"the broker cannot be reached ({error}); is the farm up? run: tagfarm up")
+    ages = {age.queue: age for age in open_store().queue_ages()}
+    table = Table(box=None, header_style="dim")
+    for name in ("queue", "messages", "in the ledger", "oldest there, s"):
+        table.add_column(name, justify="left" if name == "queue" else "right")
+    for queue, depth in depths.items():
+        age = ages.get(queue)
+        waiting, oldest_s = (age.waiting, round(age.oldest_s, 1)) if age else (0, None)
+        if as_json:
+            emit({"queue": queue, "messages": depth, "ledger_waiting": waiting, "ledger_oldest_s": oldest_s})
+        table.add_row(queue, str(depth), str(waiting), "" if oldest_s is None else f"{oldest_s:.0f}")
+    if not as_json:
+        out.print(table)
+
+
 def web(
     host: Annotated[str | None, typer.Option(help="Default: TAGFARM_WEB__HOST.")] = None,
     port: Annotated[int | None, typer.Option(help="Default: TAGFARM_WEB__PORT.")] = None,

@@ -1,0 +1,61 @@
+"""A node with a fault planted in its decoders: a frame that is white on the left and black on the right ends them.
+
+    python -m benchmarks.planted worker --name node1    # as `tagfarm worker`
+
+No such file is known to end FFmpeg, and one that did would be mended there; what the farm does when one turns up must
+be shown all the same. The process really dies (SIGSEGV), in the decoder's pass, in its sandbox.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from media.types import FrameView
+
+WHITE, BLACK = 200, 55
+PROGRAM = ("-m", "benchmarks.planted")
+
+
+class Mine:
+    """An observer that treads on the mine when it sees it."""
+
+    name = "mine"
+
+    def frame(self, view: FrameView) -> None:
+        """Die of the signal."""
+        half = view.small.shape[1] // 2
+        if half and view.small[:, :half].min() > WHITE and view.small[:, -half:].max() < BLACK:
+            ctypes.string_at(8)
+
+    def sound(self, block: Any) -> None:
+        """Nothing to hear."""
+
+    def result(self, waveform: Any) -> Mapping[str, Any]:
+        """Nothing to say."""
+        return {}
+
+
+def mine_pictures(frames: int = 12, width: int = 96, height: int = 72) -> Iterator[np.ndarray]:
+    """Frames of a clip that ends its decoder."""
+    picture = np.zeros((height, width, 3), np.uint8)
+    picture[:, : width // 2] = 255
+    for _ in range(frames):
+        yield picture
+
+
+def main() -> None:
+    """The `tagfarm` command with the mine laid."""
+    import workers.build
+    from benchmarks.planted import Mine as Planted  # by a name that the decoders' processes can import
+    from scripts.cli import main as tagfarm
+
+    workers.build.OBSERVERS = (*workers.build.OBSERVERS, Planted)
+    tagfarm()
+
+
+if __name__ == "__main__":
+    main()
