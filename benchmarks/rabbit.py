@@ -1,4 +1,4 @@
-"""A RabbitMQ node of a test's or benchmark's own: Debian's `rabbitmq-server`, on free ports, with all that it keeps in one folder.
+"""A RabbitMQ node of a test's or benchmark's own: on free ports, with all that it keeps in one folder.
 
 The machine's own RabbitMQ, if one runs, is not touched: this one has its own name, cookie, ports and port mapper.
 """
@@ -30,6 +30,7 @@ def programs() -> Path | None:
 
 
 def free_port() -> int:
+    """A TCP port that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -56,10 +57,12 @@ class RabbitNode:
 
     @property
     def url(self) -> str:
+        """For Celery."""
         return f"amqp://guest:guest@127.0.0.1:{self.port}//"
 
     @property
     def pid(self) -> int:
+        """Of the process group that it runs in."""
         assert self._process is not None
         return self._process.pid
 
@@ -99,7 +102,9 @@ class RabbitNode:
         deadline = time.monotonic() + START_S
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"RabbitMQ did not start:\n{(self.home / 'out').read_text(errors='replace')[-3000:]}")
+                raise RuntimeError(
+                    f"RabbitMQ did not start:\n{(self.home / 'out').read_text(errors='replace')[-3000:]}"
+                )
             time.sleep(0.1)
 
     def _answers(self) -> bool:
@@ -122,7 +127,8 @@ class RabbitNode:
     def stop(self) -> None:
         """End it, with its port mapper, and remove its folder."""
         self.kill()
-        subprocess.run(["epmd", "-port", str(self._mapper), "-kill"], env=self._environment(), capture_output=True)
+        ending = ["epmd", "-port", str(self._mapper), "-kill"]
+        subprocess.run(ending, env=self._environment(), capture_output=True, check=False)
         shutil.rmtree(self.home, ignore_errors=True)
 
     def control(self, *arguments: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, get_args
 
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 
 from store.engine import Database
 from store.errors import StoreError
@@ -80,7 +80,7 @@ class Tokens:
                 "created_at": now,
                 "expires_at": now + timedelta(seconds=valid_s) if valid_s is not None else None,
             }
-            connection.execute(Token.__table__.insert().values(row))
+            connection.execute(insert(Token).values(row))
         return NewToken(token_id, f"{PREFIX}_{token_id}_{secret}")
 
     def token_scopes(self, text: str) -> frozenset[str] | None:

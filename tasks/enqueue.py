@@ -32,7 +32,9 @@ class Sender:
             task_queues=task_queues(broker_url),
             # A broker that is down is told to the caller at once, not waited for; on RabbitMQ a message is only sent
             # when the broker has confirmed it.
-            broker_transport_options={"confirm_publish": True} if is_amqp(broker_url) else {"socket_connect_timeout": 5},
+            broker_transport_options={"confirm_publish": True}
+            if is_amqp(broker_url)
+            else {"socket_connect_timeout": 5},
         )
 
     def send(self, upload: TagUpload | dict[str, Any], queue: Literal["uploads", "backfill"] = "uploads") -> str:

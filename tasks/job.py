@@ -111,23 +111,22 @@ class Desk:
                 )
                 return "committed", self._commit(upload, attempt, Analysis(gone))
             self._again(upload, attempt, f"fetch: {error}")
-            return "retry", None
         except DecoderDied as error:
             # When it has ended too many of them the sweeper finds it exhausted, and quarantines it.
             log.warning("upload %s: attempt %d ended its decoder (%s)", upload.upload_id, attempt.number, error.how)
             self.store.fail(attempt.attempt_id, error.reason, retry_in_s=CRASH_RETRY_S)
-            return "retry", None
         except (OSError, StoreError, IndexCorrupt) as error:
             # The node's trouble (a full disk, a damaged index, a store that is away), not the upload's: not counted.
             log.exception("upload %s: attempt %d could not be ended", upload.upload_id, attempt.number)
             self.store.hand_back(attempt.attempt_id, type(error).__name__, retry_in_s=TROUBLE_S)
-            return "retry", None
         except Exception as error:
             log.exception("upload %s: attempt %d failed", upload.upload_id, attempt.number)
             self._again(upload, attempt, f"failed: {type(error).__name__}")
-            return "retry", None
-        log.info("upload %s: %s in %s", upload.upload_id, document.outcome, document.timings_ms)
-        return "committed", document
+        else:
+            why = f" ({document.reason})" if document.reason else ""
+            log.info("upload %s: %s%s in %s", upload.upload_id, document.outcome, why, document.timings_ms)
+            return "committed", document
+        return "retry", None
 
     def _again(self, upload: TagUpload, attempt: Started, reason: str) -> None:
         """Give the upload back to the ledger; the sweeper sends it again when it is due."""

@@ -99,7 +99,9 @@ def revive(app: Celery, limit: int = 1000) -> int:
         while moved < limit and (message := queue.get(no_ack=False)) is not None:
             deaths = message.headers.get("x-death") or [{}]
             origin = str(deaths[0].get("queue", QUEUE))
-            headers = {key: value for key, value in message.headers.items() if not key.startswith(("x-", "compression"))}
+            headers = {
+                key: value for key, value in message.headers.items() if not key.startswith(("x-", "compression"))
+            }
             producer.publish(
                 message.body,
                 exchange=origin,

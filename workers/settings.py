@@ -54,6 +54,11 @@ class MediaSettings(BaseModel):
 
     roots: list[Path] = []
     """Folders that `file://` URIs may point into. Empty: no local file is read."""
+    object_roots: list[str] = []
+    """Buckets, or folders in them, that `s3://` URIs may name: `["s3://uploads"]`. Empty: no object is read."""
+    object_options: dict[str, dict[str, Any]] = {}
+    """By scheme: options for its fsspec file system, e.g. `{"s3": {"endpoint_url": "https://..."}}`. Credentials are
+    better left to the library's own ways (environment, instance role)."""
     allow_private_hosts: bool = False
     """Let https:// reach private addresses. For tests and closed networks only."""
     max_bytes: int = 2 * 1024**3

@@ -121,7 +121,7 @@ def doctor(
 
 
 def queues(
-    revive: Annotated[bool, typer.Option("--revive", help="RabbitMQ: put dead letters back into their queues.")] = False,
+    revive: Annotated[bool, typer.Option("--revive", help="RabbitMQ: dead letters go back into their queues.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One queue a line.")] = False,
 ) -> None:
     """How long the queues are, and how old what waits in them; on RabbitMQ also what was delivered too often."""

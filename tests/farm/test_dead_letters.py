@@ -19,10 +19,11 @@ UPLOAD = {"upload_id": "u1", "media": "file:///a.mp4"}
 def test_a_message_that_nobody_ends_becomes_a_dead_letter_and_can_be_revived(rabbit_node: rabbit.RabbitNode) -> None:
     sender = Sender(rabbit_node.url)
     with Connection(rabbit_node.url) as connection:
-        dead_letters()(connection.channel()).declare()
-        message_id = sender.send(UPLOAD)
         channel = connection.channel()
         uploads = task_queues(rabbit_node.url)[0](channel)
+        for queue in (dead_letters()(channel), uploads):
+            queue.declare()
+        message_id = sender.send(UPLOAD)
         deliveries = 0
         deadline = time.monotonic() + 30
         while deliveries <= DELIVERY_LIMIT and time.monotonic() < deadline:

@@ -116,7 +116,7 @@ class Intruder(Villain):
             "limits of the parent": lambda: resource.prlimit(os.getppid(), resource.RLIMIT_CPU, (1, 1)),
             "raise a limit": lambda: resource.setrlimit(resource.RLIMIT_CPU, (10**6, 10**6)),
             "namespace": lambda: call("unshare", 0x10000000),
-            "memory of the parent": lambda: Path(f"/proc/{os.getppid()}/mem").open("rb"),
+            "memory of the parent": lambda: os.open(f"/proc/{os.getppid()}/mem", os.O_RDONLY),
             "io_uring": lambda: call("syscall", 425, 1, ctypes.create_string_buffer(256)),
             "bpf": lambda: call("syscall", 321, 0, ctypes.create_string_buffer(256), 128),
             "mount": lambda: call("mount", b"none", b"/", b"tmpfs", 0, None),
@@ -136,7 +136,7 @@ class Intruder(Villain):
 
 def link_of(fd: int) -> str:
     try:
-        return os.readlink(f"/proc/self/fd/{fd}")
+        return str(Path(f"/proc/self/fd/{fd}").readlink())
     except OSError:
         return ""
 
