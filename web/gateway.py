@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hmac
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Header, HTTPException, Query, Request
+from fastapi import Depends, FastAPI, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 from kombu.exceptions import OperationalError
 
@@ -13,27 +12,32 @@ from store.artifacts import ArtifactCorrupt, ArtifactStore
 from store.store import Store, StoreUnavailable
 from tasks.contract import TagDocument, TagUpload
 from tasks.enqueue import Sender
+from web.access import Access, BodyLimit, WebLimits
 from web.report import render
 
 MAX_PAGE = 500
 
 
-def create_gateway(store: Store, artifacts: ArtifactStore, sender: Sender, token: str | None) -> FastAPI:
-    """The application. With a token every call must carry `Authorization: Bearer TOKEN`."""
+def create_gateway(
+    store: Store, artifacts: ArtifactStore, sender: Sender, token: str | None, limits: WebLimits | None = None
+) -> FastAPI:
+    """The application.
 
-    def authorised(authorization: Annotated[str, Header()] = "") -> None:
-        if token is not None and not hmac.compare_digest(authorization.encode(), f"Bearer {token}".encode()):
-            raise HTTPException(401, "a bearer token is needed", headers={"WWW-Authenticate": "Bearer"})
-
+    With tokens (this one, or some in the store) every call must carry `Authorization: Bearer TOKEN`; see `Access`.
+    """
+    limits = limits or WebLimits()
+    access = Access(store, token, limits)
     # The generated pages about the API would answer without the token.
-    pages: dict[str, Any] = {} if token is None else {"docs_url": None, "redoc_url": None, "openapi_url": None}
-    gateway = FastAPI(title="tagfarm", version="1", dependencies=[Depends(authorised)], **pages)
+    pages: dict[str, Any] = {} if access.open else {"docs_url": None, "redoc_url": None, "openapi_url": None}
+    gateway = FastAPI(title="tagfarm", version="1", **pages)
+    gateway.add_middleware(BodyLimit, max_bytes=limits.max_body_bytes)
+    may_send, may_read = [Depends(access.needs("enqueue"))], [Depends(access.needs("read"))]
 
     @gateway.exception_handler(StoreUnavailable)
     def away(_: Request, error: StoreUnavailable) -> JSONResponse:
         return JSONResponse({"detail": "the store is away; try again"}, status_code=503)
 
-    @gateway.post("/v1/uploads", status_code=202)
+    @gateway.post("/v1/uploads", status_code=202, dependencies=may_send)
     def enqueue(upload: TagUpload) -> dict[str, str]:
         """Enqueue one upload."""
         try:
@@ -41,7 +45,9 @@ def create_gateway(store: Store, artifacts: ArtifactStore, sender: Sender, token
         except OperationalError as error:
             raise HTTPException(503, "the broker cannot be reached; try again") from error
 
-    @gateway.get("/v1/uploads/{upload_id}", response_model=TagDocument, response_model_by_alias=True)
+    @gateway.get(
+        "/v1/uploads/{upload_id}", response_model=TagDocument, response_model_by_alias=True, dependencies=may_read
+    )
     def document(upload_id: str) -> Any:
         """One upload's document."""
         found = store.document(upload_id)
@@ -50,7 +56,7 @@ def create_gateway(store: Store, artifacts: ArtifactStore, sender: Sender, token
             raise HTTPException(404, f"no document: {status.state}" if status else "no such upload")
         return found
 
-    @gateway.get("/v1/uploads/{upload_id}/report", response_class=HTMLResponse)
+    @gateway.get("/v1/uploads/{upload_id}/report", response_class=HTMLResponse, dependencies=may_read)
     def report(upload_id: str) -> str:
         """One upload's report page."""
         kept = store.kept(upload_id)
@@ -62,7 +68,7 @@ def create_gateway(store: Store, artifacts: ArtifactStore, sender: Sender, token
             arrays = None
         return render(kept.document, arrays, kept.request)
 
-    @gateway.get("/v1/feed")
+    @gateway.get("/v1/feed", dependencies=may_read)
     def feed(
         after: Annotated[int, Query(ge=0, le=2**63 - 1)] = 0, limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100
     ) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from celery import Celery
 from store.artifacts import ArtifactStore
 from store.push import StreamPusher
 from store.store import Store, StoreError
+from store.webhooks import WebhookFailed, WebhookPusher, key_of
 from tasks import runtime
 from tasks.enqueue import send
 from tasks.job import Desk
@@ -32,6 +33,9 @@ log = logging.getLogger(__name__)
 SWEEP_S = 5.0
 RECONCILE_S = 5.0
 PUSH_S = 0.2
+WEBHOOK = "webhook"
+WEBHOOK_TIMEOUT_S = 15.0
+"""Longest that a webhook's receiver may take for one event, s."""
 HELPER_CONNECTIONS = 6
 """Connections to the store beside those of the uploads in flight: leases, sweeper, pusher, a sync in a commit."""
 LONGEST_JOBS = 4.0
@@ -46,6 +50,8 @@ class Node:
     def __init__(self, settings: Settings, app: Celery) -> None:
         self._settings = settings
         self._app = app
+        if settings.feed.webhook_secret is not None:
+            key_of(settings.feed.webhook_secret.get_secret_value())  # refused now rather than at the first event
         settings.home.mkdir(parents=True, exist_ok=True)
         self.scratch = NodeScratch(settings.scratch)
         self.store = Store.open(settings.store_url, connections=settings.worker.concurrency + HELPER_CONNECTIONS)
@@ -81,6 +87,8 @@ class Node:
         self._every(RECONCILE_S, "reconciler", lambda: reconcile(self.store, self.library))
         if self._settings.stream_url is not None:
             self._every(PUSH_S, "pusher", self._pusher())
+        if self._settings.feed.webhook_url is not None:
+            self._every(PUSH_S, "webhook", self._webhook())
         if self._settings.worker.metrics_port is not None:
             metrics.serve(self._settings.worker.metrics_port)
         metrics.watch(self.leases, self.parts)
@@ -122,9 +130,10 @@ class Node:
 
     def _end_flights(self) -> None:
         try:
-            self.store.end_flight(SWEEPER, self.desk.owner)
+            for name in (SWEEPER, WEBHOOK):
+                self.store.end_flight(name, self.desk.owner)
         except StoreError:
-            log.warning("the sweeper's turn is not given up; it will run out")
+            log.warning("what this node alone did is not given up; it will run out")
 
     def _hand_back(self) -> None:
         self.leases.close()
@@ -141,6 +150,9 @@ class Node:
                 try:
                     round_()
                     pause = seconds
+                except WebhookFailed as error:
+                    log.warning("the %s failed (%s); trying again", name, error)
+                    pause = min(60.0, pause * 2 + 1)
                 except Exception:
                     # The store or the broker is away: go on asking, ever more slowly.
                     log.exception("the %s failed; trying again", name)
@@ -159,6 +171,22 @@ class Node:
         client = redis.Redis.from_url(str(self._settings.stream_url))
         pusher = StreamPusher(self.store, client, str(self._settings.feed.stream))
         return pusher.push
+
+    def _webhook(self) -> Callable[[], Any]:
+        import httpx
+
+        feed = self._settings.feed
+        assert feed.webhook_url is not None and feed.webhook_secret is not None
+        client = httpx.Client(timeout=WEBHOOK_TIMEOUT_S, follow_redirects=False)
+        url, secret = feed.webhook_url.get_secret_value(), feed.webhook_secret.get_secret_value()
+        pusher = WebhookPusher(self.store, client.post, url, secret)
+
+        def push() -> None:
+            # One node at a time, so that events come in order.
+            if self.store.take_flight(WEBHOOK, self.desk.owner, 2 * WEBHOOK_TIMEOUT_S):
+                pusher.push()
+
+        return push
 
 
 def open_node(settings: Settings, app: Celery) -> Node:

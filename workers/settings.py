@@ -104,6 +104,10 @@ class FeedSettings(BaseModel):
     """Valkey stream that changes are pushed to; null: none."""
     stream_url: str | None = None
     """Where that stream lives; null: the broker, if it is a Valkey or Redis."""
+    webhook_url: SecretStr | None = None
+    """Where events are POSTed to, signed; null: nowhere."""
+    webhook_secret: SecretStr | None = None
+    """What they are signed with: `whsec_` and base64 (https://www.standardwebhooks.com), at least 24 bytes."""
 
 
 class WebSettings(BaseModel):
@@ -112,7 +116,13 @@ class WebSettings(BaseModel):
     host: str = "127.0.0.1"
     port: int = 8400
     token: SecretStr | None = None
-    """Bearer token. Without one the gateway only serves the loopback address."""
+    """Bearer token that may do everything; `tagfarm tokens` makes others. Without any the gateway only serves the
+    loopback address."""
+    max_body_bytes: Annotated[int, Field(ge=1024)] = 256 * 1024
+    rate_per_s: Annotated[float, Field(gt=0)] = 50.0
+    """Calls a second of one token, lastingly."""
+    burst: Annotated[int, Field(ge=1)] = 100
+    """Calls of one token at once."""
 
 
 class Settings(BaseSettings):
@@ -143,6 +153,11 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _safe(self) -> Settings:
         """Refuse combinations that lose or double work, and say what to write instead."""
+        if self.feed.webhook_url is not None and self.feed.webhook_secret is None:
+            raise ValueError(
+                "TAGFARM_FEED__WEBHOOK_URL is set without TAGFARM_FEED__WEBHOOK_SECRET: its receiver cannot tell who "
+                'sends. Set one: "whsec_$(openssl rand -base64 32)".'
+            )
         if self.broker.is_valkey and self.broker.visibility_timeout_s <= self.job_deadline_s:
             raise ValueError(
                 f"TAGFARM_BROKER__VISIBILITY_TIMEOUT_S={self.broker.visibility_timeout_s} is not longer than the "

@@ -165,13 +165,16 @@ def web(
 
     from scripts.local import open_artifacts, open_store
     from tasks.enqueue import Sender
+    from web.access import LOOPBACK_HOSTS, WebLimits
     from web.gateway import create_gateway
     from workers.settings import settings
 
     web_settings = settings().web
     address = host or web_settings.host
     token = web_settings.token.get_secret_value() if web_settings.token else None
-    if address not in ("127.0.0.1", "::1", "localhost") and not token:
-        fail(f"{address} is not the loopback address: set TAGFARM_WEB__TOKEN first", code=2)
-    gateway = create_gateway(open_store(create=True), open_artifacts(), Sender(settings().broker.url), token)
+    store = open_store(create=True)
+    if address not in LOOPBACK_HOSTS and not token and not store.list_tokens():
+        fail(f"{address} is not the loopback address: make a token first: tagfarm tokens create NAME", code=2)
+    limits = WebLimits(web_settings.max_body_bytes, web_settings.rate_per_s, web_settings.burst)
+    gateway = create_gateway(store, open_artifacts(), Sender(settings().broker.url), token, limits)
     uvicorn.run(gateway, host=address, port=port or web_settings.port, log_level=os.environ.get("LOG_LEVEL", "info"))
