@@ -1,6 +1,7 @@
-"""A node with a fault planted in its decoders: a frame that is white on the left and black on the right ends them.
+"""A node with faults planted in it: a frame that is white on the left and black on the right ends its decoder.
 
-    python -m benchmarks.planted worker --name node1    # as `tagfarm worker`
+    python -m benchmarks.planted worker --name node1                         # as `tagfarm worker`
+    TAGFARM_PLANTED=deaf python -m benchmarks.planted worker --name node1    # and it stops consuming (Valkey)
 
 No such file is known to end FFmpeg, and one that did would be mended there; what the farm does when one turns up must
 be shown all the same. The process really dies (SIGSEGV), in the decoder's pass, in its sandbox.
@@ -9,6 +10,7 @@ be shown all the same. The process really dies (SIGSEGV), in the decoder's pass,
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -17,6 +19,8 @@ import numpy as np
 from media.types import FrameView
 
 WHITE, BLACK = 200, 55
+DEAF_AFTER = 2
+"""Messages that a deaf node takes before it is deaf."""
 PROGRAM = ("-m", "benchmarks.planted")
 
 
@@ -52,8 +56,13 @@ def main() -> None:
     import workers.build
     from benchmarks.planted import Mine as Planted  # by a name that the decoders' processes can import
     from scripts.cli import main as tagfarm
+    from workers.transport import Channel
 
     workers.build.OBSERVERS = (*workers.build.OBSERVERS, Planted)
+    if os.environ.get("TAGFARM_PLANTED") == "deaf":
+        ask = Channel._brpop_start
+        # After its first messages it asks for none any more, as a consumer that lost its loop does.
+        Channel._brpop_start = lambda self, *_: None if self._taken >= DEAF_AFTER else ask(self)
     tagfarm()
 
 

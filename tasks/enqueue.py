@@ -13,11 +13,9 @@ from typing import Any, Literal
 from celery import Celery
 
 from tasks.contract import BACKFILL_QUEUE, QUEUE, TASK, TagUpload
-from tasks.queues import is_amqp, task_queues
+from tasks.queues import SENT_AT, is_amqp, task_queues
 
 DEFAULT_PRIORITY = 5
-SENT_AT = "tagfarm_sent_at"
-"""Header of a message: when it was sent, s since 1970. It tells how old a queue is; a plain sender may leave it out."""
 
 
 class Sender:

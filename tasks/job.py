@@ -11,7 +11,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import ValidationError
@@ -22,6 +22,7 @@ from models.soundid.segment import IndexCorrupt
 from store.artifacts import ArtifactStore
 from store.store import Admission, Commit, LeaseLost, SoundUseRow, Started, Store, StoreError, TagRow
 from tasks.contract import QUEUE, SoundUse, TagDocument, TagUpload
+from tasks.gate import Gate
 from tasks.leases import LeaseKeeper
 from tasks.pipeline import Analysis, Clock, Parts, analyse
 from tasks.sound_library import SoundLibrary
@@ -29,7 +30,7 @@ from tasks.sounds import original_title, original_use, sound_uses, with_sounds
 
 log = logging.getLogger(__name__)
 
-Handled = Literal["committed", "known", "busy", "lost", "retry", "refused"]
+Handled = Literal["committed", "known", "busy", "lost", "retry", "refused", "aside"]
 
 RETRY_S = (5.0, 30.0, 120.0, 600.0)
 """Waits before an upload is tried again whose file could not be had, s; the last one repeats."""
@@ -53,8 +54,13 @@ class Desk:
     owner: str
     lease_s: float
     max_attempts: int
+    gate: Gate = field(default_factory=lambda: Gate(slots=1_000, places=1_000))
+    step_aside: Callable[[dict[str, Any]], None] | None = None
+    """Sends a message of a busy account to where it waits for the others; None: this node does not serve that."""
     observe: Callable[[Handled, TagDocument | None, float], None] = lambda *_: None
     """Told of every handled message: how it ended, its document, and how long it took, s."""
+    observe_age: Callable[[str, float], None] = lambda *_: None
+    """Told of every message that comes: its queue, and how long it waited there, s."""
 
     def handle(self, message: Any, queue: str = QUEUE) -> Handled:
         """Handle one message. Returns how it ended; after any of these the message can be acknowledged."""
@@ -69,6 +75,15 @@ class Desk:
         except ValidationError as error:
             return self._refuse(message, error, queue)
         request = upload.model_dump(mode="json", exclude_defaults=True)
+        if self.step_aside is not None and queue == QUEUE and self.gate.crowded_by(upload.account_id):
+            self.step_aside(request)
+            return "aside", None
+        with self.gate.admitted(queue, upload.account_id):
+            return self._handle_upload(upload, request, queue)
+
+    def _handle_upload(
+        self, upload: TagUpload, request: dict[str, Any], queue: str
+    ) -> tuple[Handled, TagDocument | None]:
         admission = self._admit(upload, request, upload.request_hash(), queue)
         if not isinstance(admission, Started):
             name = type(admission).__name__.lower()

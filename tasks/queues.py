@@ -9,6 +9,9 @@ A declaration must be the same everywhere: RabbitMQ refuses (406) whoever declar
 
 from __future__ import annotations
 
+import itertools
+import json
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,11 +20,16 @@ from kombu import Connection, Exchange, Queue
 
 from tasks.contract import BACKFILL_QUEUE, QUEUE
 
-QUEUES = (QUEUE, BACKFILL_QUEUE)
+OVERFLOW_QUEUE = "uploads.overflow"
+"""Where nodes put what busy accounts send beyond their share; nobody else sends there."""
+QUEUES = (QUEUE, OVERFLOW_QUEUE, BACKFILL_QUEUE)
+"""The urgent first."""
 DEAD_QUEUE = "tagfarm.dead"
 DELIVERY_LIMIT = 20
 """Deliveries without an end, after which RabbitMQ moves a message to the dead-letter queue. Far above
 `TAGFARM_WORKER__MAX_ATTEMPTS`: whatever reaches the ledger is counted there."""
+SENT_AT = "tagfarm_sent_at"
+"""Header of a message: when it was sent, s since 1970. It tells how old a queue is; a plain sender may leave it out."""
 PRIORITY_SUFFIXES = ("", "\x06\x163", "\x06\x166", "\x06\x169")
 """How the Valkey transport names a queue's list for each of its priorities."""
 
@@ -73,6 +81,26 @@ def queue_depths(app: Celery, names: Sequence[str] = QUEUES) -> dict[str, int]:
             return {name: _amqp_depth(connection, name) for name in names}
         client = connection.default_channel.client
         return {name: sum(client.llen(f"{name}{suffix}") for suffix in PRIORITY_SUFFIXES) for name in names}
+
+
+def oldest_ages(app: Celery, names: Sequence[str] = QUEUES) -> dict[str, float]:
+    """How long the message that is next waits, by queue, s; 0: none, or its sender did not say when it sent it.
+
+    Valkey only, and empty on RabbitMQ: looking at a message there is a delivery.
+    """
+    with app.connection_for_read() as connection:
+        connection.ensure_connection(max_retries=1)
+        if is_amqp(connection.as_uri()):
+            return {}
+        client = connection.default_channel.client
+        now = time.time()
+        ages = dict.fromkeys(names, 0.0)
+        for name, suffix in itertools.product(names, PRIORITY_SUFFIXES):
+            if (message := client.lindex(f"{name}{suffix}", -1)) is not None:
+                sent_at = json.loads(message).get("headers", {}).get(SENT_AT)
+                if isinstance(sent_at, int | float):
+                    ages[name] = max(ages[name], now - sent_at)
+        return ages
 
 
 def _amqp_depth(connection: Connection, name: str) -> int:

@@ -14,6 +14,7 @@ from store.store import StoreUnavailable
 from tasks.contract import QUEUE, SWEEP_TASK, TASK
 from tasks.enqueue import send
 from tasks.leases import NodeStopping
+from tasks.queues import SENT_AT
 from tasks.runtime import desk
 from tasks.sweep import sweep as sweep_once
 
@@ -31,6 +32,9 @@ other people's programs. `tests/tasks/test_tag_upload.py` holds every name that 
 def tag_upload(self: Task, upload: Any = None, **_: Any) -> None:
     """Tag one upload. `upload`: a `TagUpload` as a JSON object. Other keywords are a newer sender's: ignored."""
     queue = (self.request.delivery_info or {}).get("routing_key") or QUEUE
+    sent_at = getattr(self.request, SENT_AT, None)
+    if isinstance(sent_at, int | float):
+        desk().observe_age(queue, max(0.0, time.time() - sent_at))
     end = time.monotonic() + HOLD_S
     while True:
         try:
@@ -53,4 +57,7 @@ for _name in (TASK, *FORMER_NAMES):
 @shared_task(name=SWEEP_TASK, bind=True, ignore_result=True)
 def sweep(self: Task, **_: Any) -> None:
     """One round of the sweeper; sent by beat."""
-    sweep_once(desk().store, partial(send, self.app), desk().max_attempts, desk().owner)
+    try:
+        sweep_once(desk().store, partial(send, self.app), desk().max_attempts, desk().owner)
+    except StoreUnavailable as error:
+        log.warning("the store is away (%s): nothing was swept", error)

@@ -43,7 +43,7 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "enable_utc": True,
         "timezone": "UTC",
         "worker_pool": "threads",
-        "worker_concurrency": settings.worker.concurrency,
+        "worker_concurrency": settings.worker.threads,
         "worker_send_task_events": True,
         "worker_hijack_root_logger": True,
     }

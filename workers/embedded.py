@@ -25,6 +25,8 @@ from workers.settings import BROKER_FILE
 STOP_S = 45.0
 """How long a node may take to finish what is in flight, s."""
 DEFAULT_PORT = 6379
+LEAST_LIFE_S = 20.0
+"""A node that ended sooner than this after its start is not started again, s."""
 NODE = (sys.executable, "-m", "scripts.cli")
 
 
@@ -60,6 +62,7 @@ class EmbeddedFarm:
         self._broker = broker
         self._program = list(program)
         self._app: Celery | None = None
+        self._started: dict[int, float] = {}
         self.nodes: list[subprocess.Popen[bytes]] = []
 
     @property
@@ -105,7 +108,12 @@ class EmbeddedFarm:
 
     def start_node(self) -> subprocess.Popen[bytes]:
         """Start one node, in a session of its own so that a Ctrl-C reaches only the foreground process."""
-        command = [*self._program, "worker", "--name", f"node{len(self.nodes) + 1}"]
+        process = self._launch(len(self.nodes) + 1)
+        self.nodes.append(process)
+        return process
+
+    def _launch(self, number: int) -> subprocess.Popen[bytes]:
+        command = [*self._program, "worker", "--name", f"node{number}"]
         log = self._log if self._log is not None else subprocess.DEVNULL
         process = subprocess.Popen(
             command,
@@ -115,8 +123,17 @@ class EmbeddedFarm:
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
-        self.nodes.append(process)
+        self._started[process.pid] = time.monotonic()
         return process
+
+    def revive(self) -> bool:
+        """Start anew the nodes that ended, as a supervisor would. False: one ended right after its start."""
+        for place, node in enumerate(self.nodes):
+            if node.poll() is not None:
+                if time.monotonic() - self._started[node.pid] < LEAST_LIFE_S:
+                    return False
+                self.nodes[place] = self._launch(place + 1)
+        return True
 
     def queue_lengths(self) -> dict[str, int]:
         """Messages that wait, by queue."""

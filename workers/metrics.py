@@ -9,9 +9,11 @@ from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
 from models.serving.batcher import MicroBatcher
 from tasks.contract import TagDocument
+from tasks.gate import Gate
 from tasks.job import Handled
 from tasks.leases import LeaseKeeper
 from tasks.pipeline import Parts
+from tasks.queues import QUEUES
 
 HANDLED = Counter("tagfarm_messages_total", "Messages handled, by how they ended.", ["ending"])
 DOCUMENTS = Counter("tagfarm_documents_total", "Documents written, by outcome.", ["outcome"])
@@ -23,6 +25,20 @@ STAGES = Histogram("tagfarm_stage_seconds", "By stage of the pipeline, s.", ["st
 IN_FLIGHT = Gauge("tagfarm_in_flight", "Uploads in work on this node.")
 BATCH_FILL = Gauge("tagfarm_batch_fill", "Items in a network's mean batch.", ["network"])
 FORWARD_SECONDS = Gauge("tagfarm_forward_seconds", "Time that a network's forward passes took so far, s.", ["network"])
+QUEUE_DEPTH = Gauge("tagfarm_queue_depth", "Messages that wait at the broker.", ["queue"])
+MESSAGE_AGE = Gauge("tagfarm_message_age_seconds", "How long the latest message to come had waited, s.", ["queue"])
+OLDEST = Gauge("tagfarm_oldest_message_seconds", "How long the oldest message at a Valkey broker waits, s.", ["queue"])
+LEDGER_WAITING = Gauge("tagfarm_ledger_waiting", "Uploads in the ledger that wait for an attempt.", ["queue"])
+LEDGER_OLDEST = Gauge("tagfarm_ledger_oldest_seconds", "How long the oldest of them waits, s.", ["queue"])
+GATE_WAITING = Gauge("tagfarm_gate_waiting", "Messages that this node holds and has not begun.", ["queue"])
+OUT_OF_MEMORY = Gauge("tagfarm_out_of_memory", "Forward passes that ran out of memory so far.", ["network"])
+RESIDENT = Gauge("tagfarm_resident_bytes", "Memory of the node's process.")
+QUARANTINED = Gauge("tagfarm_quarantined", "Uploads in quarantine.")
+
+
+def observe_age(queue: str, seconds: float) -> None:
+    """Note how long a message waited."""
+    MESSAGE_AGE.labels(queue).set(seconds)
 
 
 def observe(handled: Handled, document: TagDocument | None, seconds: float) -> None:
@@ -38,7 +54,7 @@ def observe(handled: Handled, document: TagDocument | None, seconds: float) -> N
         STAGES.labels(stage).observe(milliseconds / 1000)
 
 
-def watch(leases: LeaseKeeper, parts: Parts) -> None:
+def watch(leases: LeaseKeeper, parts: Parts, gate: Gate) -> None:
     """Read the node's gauges whenever someone asks."""
     IN_FLIGHT.set_function(lambda: len(leases.held()))
     for name, encoder in parts.encoders.items():
@@ -46,6 +62,9 @@ def watch(leases: LeaseKeeper, parts: Parts) -> None:
         if batcher is not None:
             BATCH_FILL.labels(name).set_function(partial(_mean_fill, batcher))
             FORWARD_SECONDS.labels(name).set_function(partial(_forward_seconds, batcher))
+            OUT_OF_MEMORY.labels(name).set_function(partial(_out_of_memory, batcher))
+    for queue in QUEUES:
+        GATE_WAITING.labels(queue).set_function(partial(_gate_waiting, gate, queue))
 
 
 def _mean_fill(batcher: MicroBatcher[Any, Any]) -> float:
@@ -54,6 +73,14 @@ def _mean_fill(batcher: MicroBatcher[Any, Any]) -> float:
 
 def _forward_seconds(batcher: MicroBatcher[Any, Any]) -> float:
     return batcher.stats().forward_wall_s
+
+
+def _out_of_memory(batcher: MicroBatcher[Any, Any]) -> float:
+    return batcher.stats().out_of_memory
+
+
+def _gate_waiting(gate: Gate, queue: str) -> float:
+    return gate.waiting()[queue]
 
 
 def serve(port: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import threading
 from collections.abc import Callable
@@ -18,21 +19,27 @@ from store.store import Store, StoreError
 from store.webhooks import WebhookFailed, WebhookPusher, key_of
 from tasks import runtime
 from tasks.enqueue import send
+from tasks.gate import Gate
 from tasks.job import Desk
 from tasks.leases import LeaseKeeper
+from tasks.queues import OVERFLOW_QUEUE
 from tasks.reconcile import reconcile
 from tasks.sound_library import SoundLibrary
 from tasks.sweep import SWEEPER, sweep
 from workers import metrics
 from workers.build import build_parts
+from workers.memory import available_bytes, limit_bytes
 from workers.scratch import NodeScratch
 from workers.settings import Settings
+from workers.vitals import Vitals
+from workers.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
 SWEEP_S = 5.0
 RECONCILE_S = 5.0
 PUSH_S = 0.2
+VITALS_S = 10.0
 WEBHOOK = "webhook"
 WEBHOOK_TIMEOUT_S = 15.0
 """Longest that a webhook's receiver may take for one event, s."""
@@ -64,6 +71,10 @@ class Node:
         self.library = SoundLibrary(settings.index)
         self.library.sync(self.store)
         self.library.warm()
+        worker = settings.worker
+        gate = Gate(worker.concurrency, worker.threads, lambda: available_bytes() > worker.memory_reserve_bytes)
+        watchdog = Watchdog(worker.stall_s, worker.recycle_memory_bytes or limit_bytes() // 2)
+        self.vitals = Vitals(app, self.store, gate, watchdog, self.recycle)
         self.desk = Desk(
             store=self.store,
             artifacts=ArtifactStore(settings.artifacts_url),
@@ -73,7 +84,10 @@ class Node:
             owner=f"{socket.gethostname()}:{os.getpid()}",
             lease_s=settings.worker.lease_s,
             max_attempts=settings.worker.max_attempts,
-            observe=metrics.observe,
+            gate=gate,
+            step_aside=self._step_aside if OVERFLOW_QUEUE in self.vitals.serves() else None,
+            observe=self.vitals.observe,
+            observe_age=metrics.observe_age,
         )
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -91,13 +105,22 @@ class Node:
             self._every(PUSH_S, "webhook", self._webhook())
         if self._settings.worker.metrics_port is not None:
             metrics.serve(self._settings.worker.metrics_port)
-        metrics.watch(self.leases, self.parts)
+        metrics.watch(self.leases, self.parts, self.desk.gate)
+        self._every(VITALS_S, "vitals", self.vitals.look)
+
+    def recycle(self, reason: str) -> None:
+        """End softly, to be started anew by whoever started this process."""
+        log.critical("this node ends itself: %s", reason)
+        self.stop_within(self._settings.worker.grace_s)  # also if nobody listens to the signal any more
+        os.kill(os.getpid(), signal.SIGTERM)
 
     def stop_within(self, grace_s: float) -> None:
         """A shutdown has begun: what is in work may go on for so long, s; then it is handed back and the process ends.
 
         Celery's own soft shutdown always waits for the whole time, and its threads cannot be cut short.
         """
+
+        self.desk.gate.close()
 
         def give_up() -> None:
             try:
@@ -161,6 +184,9 @@ class Node:
         thread = threading.Thread(target=run, name=name, daemon=True)
         thread.start()
         self._threads.append(thread)
+
+    def _step_aside(self, request: dict[str, Any]) -> None:
+        send(self._app, request, OVERFLOW_QUEUE)
 
     def _sweep(self) -> None:
         sweep(self.store, partial(send, self._app), self._settings.worker.max_attempts, self.desk.owner)

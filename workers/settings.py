@@ -87,6 +87,12 @@ class WorkerSettings(BaseModel):
 
     concurrency: Annotated[int, Field(ge=1)] = CPUS * 2
     """Uploads in flight: twice the decoders, so that networks and decoders are both busy."""
+    memory_reserve_bytes: Annotated[int, Field(ge=0)] = 512 << 20
+    """No upload begins beside others while the machine, or the container, has less memory left than this."""
+    recycle_memory_bytes: int | None = None
+    """Resident memory of the node beyond which it ends softly, to be started anew; null: half of all there is."""
+    stall_s: Annotated[float, Field(ge=10)] = 180.0
+    """A node that takes no message for so long although some wait, and has none in work, ends softly, s."""
     lease_s: Annotated[float, Field(ge=1)] = 60.0
     """How long an upload stays a silent node's before another may take it, s. Renewed every third of it."""
     max_attempts: Annotated[int, Field(ge=1)] = 4
@@ -95,6 +101,11 @@ class WorkerSettings(BaseModel):
     """Port of the Prometheus endpoint; null: none."""
     grace_s: Annotated[int, Field(ge=0)] = 30
     """Time to finish what is in flight at a soft shutdown, s."""
+
+    @property
+    def threads(self) -> int:
+        """Messages that the node holds: those in flight, and some to choose the next from."""
+        return self.concurrency + max(1, self.concurrency // 2)
 
 
 class FeedSettings(BaseModel):

@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 
 from scripts.console import emit, err, fail, out
+from tasks.queues import QUEUES
 
 Roots = Annotated[
     list[Path] | None, typer.Option("--root", help="Folder that file:// may read; repeat. Default: here.")
@@ -58,8 +59,8 @@ def up(
                 while True:
                     alive = sum(node.poll() is None for node in farm.nodes)
                     live.update(_status(store.counts(), farm.queue_lengths(), alive, time.monotonic() - started))
-                    if alive == 0:
-                        fail(f"every node has ended; see {log_path}")
+                    if alive < nodes and not farm.revive():
+                        fail(f"nodes end as soon as they start; see {log_path}")
                     time.sleep(0.5)
         except KeyboardInterrupt:
             err.print("stopping: what is in flight is finished first")
@@ -85,9 +86,9 @@ def _status(counts: dict[str, int], queues: dict[str, int], alive: int, seconds:
 
 def worker(
     context: typer.Context,
-    queues: Annotated[
-        str, typer.Option("-Q", "--queues", help="Queues to serve, the urgent first.")
-    ] = "uploads,backfill",
+    queues: Annotated[str, typer.Option("-Q", "--queues", help="Queues to serve, the urgent first.")] = ",".join(
+        QUEUES
+    ),
     concurrency: Annotated[int | None, typer.Option("-c", "--concurrency", help="Uploads in flight.")] = None,
     name: Annotated[str, typer.Option(help="The node's name.")] = "tagfarm",
     log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING, ERROR.")] = "INFO",
@@ -96,8 +97,10 @@ def worker(
     from workers.app import app
     from workers.settings import settings
 
+    if concurrency is not None:
+        settings().worker.concurrency = concurrency
     arguments = ["worker", "-P", "threads", "-Q", queues, "-l", log_level, "-n", f"{name}@%h"]
-    arguments += ["-c", str(concurrency or settings().worker.concurrency), *context.args]
+    arguments += ["-c", str(settings().worker.threads), *context.args]
     app.worker_main(arguments)
 
 
@@ -129,7 +132,7 @@ def queues(
     from kombu.exceptions import OperationalError
 
     from scripts.local import open_store
-    from tasks.queues import DEAD_QUEUE, QUEUES, is_amqp, queue_depths
+    from tasks.queues import DEAD_QUEUE, is_amqp, queue_depths
     from tasks.queues import revive as revive_dead
     from workers.settings import settings
 
