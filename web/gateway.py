@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, HTTPException, Query, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from kombu.exceptions import OperationalError
 
@@ -36,6 +37,12 @@ def create_gateway(
     @gateway.exception_handler(StoreUnavailable)
     def away(_: Request, error: StoreUnavailable) -> JSONResponse:
         return JSONResponse({"detail": "the store is away; try again"}, status_code=503)
+
+    @gateway.exception_handler(RequestValidationError)
+    def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        # What was sent is not sent back: it may be secret, or no text at all.
+        problems = [{"loc": one["loc"], "msg": one["msg"], "type": one["type"]} for one in error.errors()]
+        return JSONResponse({"detail": problems}, status_code=422)
 
     @gateway.post("/v1/uploads", status_code=202, dependencies=may_send)
     def enqueue(upload: TagUpload) -> dict[str, str]:

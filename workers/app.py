@@ -1,4 +1,4 @@
-"""The Celery application: `celery -A workers.app worker -Q uploads,backfill -P threads`."""
+"""The Celery application: `celery -A workers.app worker -Q uploads,uploads.overflow,backfill -P threads`."""
 
 from __future__ import annotations
 
