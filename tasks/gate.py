@@ -5,6 +5,7 @@ A node takes a few more messages than it works on at once, so that there is some
 - fresh uploads first, then the overflow of busy accounts, then backfill - but every `FLOOR`-th turn goes to what waits
   behind, so that nothing waits for ever;
 - within a lane, the account with the least in work is next, then the longest wait;
+- what was lost with its node more than once is worked on alone;
 - no upload begins while the machine has no memory to spare, unless nothing is in work at all.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +25,7 @@ from tasks.queues import QUEUES
 FLOOR = 8
 """Every so many turns one goes to a lane behind the first, if anything waits there."""
 MEMORY_CHECK_S = 0.5
+ALONE_CHECK_S = 0.05
 CROWD_SHARE = 0.5
 """An account that has this share of a node's places, while others find none, is asked to step aside."""
 
@@ -55,6 +58,8 @@ class Gate:
         self._arrivals = itertools.count()
         self._turns = 0
         self._behind = 0
+        self._suspects = 0
+        self._one_suspect = threading.Lock()
         self._closed = False
 
     @contextmanager
@@ -81,6 +86,24 @@ class Gate:
             with self._lock:
                 self._running[account] -= 1
                 self._running += Counter()  # drops what is at zero
+            self._admit()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """For one that is in work already: wait until nothing else is, and let nothing begin meanwhile.
+
+        For what may end the whole node: whatever else was in work then would be lost with it, and be suspected too.
+        """
+        with self._lock:
+            self._suspects += 1
+        try:
+            with self._one_suspect:
+                while self.running > self._suspects:  # the other suspects wait here as well
+                    time.sleep(ALONE_CHECK_S)
+                yield
+        finally:
+            with self._lock:
+                self._suspects -= 1
             self._admit()
 
     def crowded_by(self, account: str | None) -> bool:
@@ -114,7 +137,7 @@ class Gate:
 
     def _admit(self) -> None:
         with self._lock:
-            while self._waiting and self._running.total() < self._slots:
+            while self._waiting and not self._suspects and self._running.total() < self._slots:
                 if self._running.total() and not self._has_memory():
                     return
                 chosen = self._next()

@@ -11,6 +11,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -34,6 +35,8 @@ Handled = Literal["committed", "known", "busy", "lost", "retry", "refused", "asi
 
 RETRY_S = (5.0, 30.0, 120.0, 600.0)
 """Waits before an upload is tried again whose file could not be had, s; the last one repeats."""
+SUSPECT_AFTER = 2
+"""Attempts lost with their node, after which an upload is worked on alone: its neighbours shall not be lost as well."""
 CRASH_RETRY_S = 2.0
 """Wait before an upload is tried again that ended its decoder, s."""
 TROUBLE_S = 15.0
@@ -89,8 +92,10 @@ class Desk:
             name = type(admission).__name__.lower()
             log.info("upload %s: %s, nothing to do", upload.upload_id, name)
             return ("busy" if name == "busy" else "known"), None
+        alone = self.gate.alone() if admission.lost >= SUSPECT_AFTER else nullcontext()
         try:
-            return self._attempt(upload, admission)
+            with alone:
+                return self._attempt(upload, admission)
         finally:
             self.leases.let_go(admission.attempt_id)
 

@@ -43,8 +43,10 @@ class Vitals:
         """One round."""
         resident = memory.resident_bytes()
         metrics.RESIDENT.set(resident)
-        self._look_at_ledger()
+        has_store = self._look_at_ledger()
         waiting = self._look_at_broker()
+        if not has_store:
+            waiting = 0  # it consumes nothing because it could write nothing down: a fresh node would fare no better
         reason = self._watchdog.look(waiting, self._gate.running, self._handled, resident)
         if reason is not None and not self._ended:
             self._ended = True
@@ -63,16 +65,18 @@ class Vitals:
             metrics.QUEUE_DEPTH.labels(queue).set(depth)
         return sum(depths[queue] for queue in self.serves())
 
-    def _look_at_ledger(self) -> None:
+    def _look_at_ledger(self) -> bool:
+        """Returns whether the store answers."""
         try:
             ages = {age.queue: age for age in self._store.queue_ages()}
             metrics.QUARANTINED.set(self._store.counts()["quarantined"])
         except StoreUnavailable:
-            return
+            return False
         for queue in QUEUES:
             age = ages.get(queue)
             metrics.LEDGER_WAITING.labels(queue).set(age.waiting if age else 0)
             metrics.LEDGER_OLDEST.labels(queue).set(age.oldest_s if age else 0)
+        return True
 
     def serves(self) -> list[str]:
         """The queues that this node consumes."""

@@ -176,3 +176,59 @@ def test_work_that_raises_frees_its_slot() -> None:
         raise ZeroDivisionError
     with gate.admitted("a queue that nobody knows"):
         assert gate.running == 1
+
+
+def test_a_suspect_is_in_work_alone() -> None:
+    gate = Gate(slots=3, places=6)
+    crowd = Crowd(gate)
+    crowd.come("neighbour")
+    seen: list[int] = []
+    began, leave = threading.Event(), threading.Event()
+
+    def suspect(wait: bool) -> None:
+        with gate.admitted(UPLOADS), gate.alone():
+            seen.append(len(crowd.order))
+            began.set()
+            if wait:
+                leave.wait(20)
+
+    threads = [threading.Thread(target=suspect, args=(True,)), threading.Thread(target=suspect, args=(False,))]
+    threads[0].start()
+    until(lambda: gate.running == 2)
+    crowd.come("later")
+    time.sleep(0.1)
+    assert (seen, crowd.order) == ([], ["neighbour"]), "it waits for its neighbour, and nothing begins meanwhile"
+    crowd.leave("neighbour")
+    assert began.wait(10)
+    assert crowd.order == ["neighbour"]
+    leave.set()
+    until(lambda: crowd.order == ["neighbour", "later"])
+    threads[1].start()
+    crowd.leave("later")
+    for thread in threads:
+        thread.join(10)
+    assert seen == [1, 2]
+    crowd.go_home()
+
+
+def test_two_suspects_at_once_take_turns() -> None:
+    gate = Gate(slots=4, places=8)
+    now, most, lock = 0, 0, threading.Lock()
+
+    def suspect() -> None:
+        nonlocal now, most
+        with gate.admitted(UPLOADS), gate.alone():
+            with lock:
+                now += 1
+                most = max(most, now)
+            time.sleep(0.02)
+            with lock:
+                now -= 1
+
+    threads = [threading.Thread(target=suspect) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert (most, gate.running) == (1, 0)
+    assert not any(thread.is_alive() for thread in threads)
