@@ -2,6 +2,7 @@
 
     python -m benchmarks.planted worker --name node1                         # as `tagfarm worker`
     TAGFARM_PLANTED=deaf python -m benchmarks.planted worker --name node1    # and it stops consuming (Valkey)
+    TAGFARM_PLANTED=assassin ...                                             # and a URI with that word ends the node
 
 No such file is known to end FFmpeg, and one that did would be mended there; what the farm does when one turns up must
 be shown all the same. The process really dies (SIGSEGV), in the decoder's pass, in its sandbox.
@@ -11,6 +12,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -19,6 +22,7 @@ import numpy as np
 from media.types import FrameView
 
 WHITE, BLACK = 200, 55
+ASSASSIN_WAITS_S = 0.5
 DEAF_AFTER = 2
 """Messages that a deaf node takes before it is deaf."""
 PROGRAM = ("-m", "benchmarks.planted")
@@ -63,6 +67,16 @@ def main() -> None:
         ask = Channel._brpop_start
         # After its first messages it asks for none any more, as a consumer that lost its loop does.
         Channel._brpop_start = lambda self, *_: None if self._taken >= DEAF_AFTER else ask(self)
+    if os.environ.get("TAGFARM_PLANTED") == "assassin":
+        fetch = workers.build._fetch
+
+        def deadly(policy: Any, uri: str, folder: Any) -> Any:
+            if "assassin" in uri:
+                time.sleep(ASSASSIN_WAITS_S)  # so that others are in work when it strikes
+                os.kill(os.getpid(), signal.SIGKILL)
+            return fetch(policy, uri, folder)
+
+        workers.build._fetch = deadly
     tagfarm()
 
 

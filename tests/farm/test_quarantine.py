@@ -63,6 +63,45 @@ def test_a_file_that_ends_its_decoder_is_quarantined_and_its_neighbours_are_done
         farm.close()
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_file_that_ends_its_node_takes_no_neighbour_into_quarantine(
+    farm_factory, media: Path, tmp_path: Path
+) -> None:
+    environment = {
+        "TAGFARM_PLANTED": "assassin",
+        "TAGFARM_WORKER__CONCURRENCY": "3",
+        "TAGFARM_WORKER__LEASE_S": "6",
+        "TAGFARM_WORKER__MAX_ATTEMPTS": "4",
+        "TAGFARM_MEDIA__FETCH_DEADLINE_S": "5",
+        "TAGFARM_MEDIA__DECODE_DEADLINE_S": "20",
+        "TAGFARM_BROKER__VISIBILITY_TIMEOUT_S": "60",
+    }
+    farm = farm_factory(tmp_path / "farm", environment, program=(sys.executable, *planted.PROGRAM))
+    try:
+        deadly = Path(shutil.copy(media / "silent.mp4", media / "assassin.mp4"))
+        farm.send("assassin", deadly)
+        for number in range(GOOD):
+            farm.send(f"good{number}", media / "a.mp4", caption=str(number))
+        deaths = 0
+
+        def settled() -> bool:
+            nonlocal deaths
+            if farm.embedded.nodes[0].poll() is not None:
+                deaths += 1
+                farm.embedded.nodes[0] = farm.embedded._launch(1)
+            return farm.store.feed_head() == GOOD + 1
+
+        farm.wait(settled, "all documents", patience_s=500)
+        assert farm.document("assassin")["outcome"] == "quarantined"
+        assert deaths == 4, "no more than N"
+        good = [farm.document(f"good{number}") for number in range(GOOD)]
+        assert {document["outcome"] for document in good} == {"ok"}
+        assert max(document["attempts"] for document in good) <= 3
+    finally:
+        farm.close()
+
+
 @pytest.mark.parametrize("wrong", [["release"], ["release", "x", "--all"]])
 def test_the_command_says_what_it_wants(wrong: list[str]) -> None:
     line = [sys.executable, "-m", "scripts.cli", "quarantine", *wrong]
