@@ -71,7 +71,7 @@ class Sizes:
     soak: int
 
 
-SMALL = Sizes(uploads=60, kills=10, cut_uploads=40, cut_s=10.0, good=20, fuzz_files=1500, long_s=600.0, soak=400)
+SMALL = Sizes(uploads=60, kills=10, cut_uploads=40, cut_s=10.0, good=20, fuzz_files=1500, long_s=1800.0, soak=400)
 FULL = Sizes(
     uploads=500, kills=40, cut_uploads=200, cut_s=30.0, good=100, fuzz_files=20_000, long_s=10_800.0, soak=5000
 )
@@ -153,9 +153,16 @@ def part_long(sizes: Sizes, options: argparse.Namespace) -> Found:
             with DecoderPool(1, limits, OBSERVERS, home) as pool:
                 pool.decode(home / "short.mp4")  # what is loaded once belongs to the warm process
                 peaks[name] = _peak(lambda path=path, pool=pool: pool.decode(path))
-    ratio = peaks["long"] / peaks["short"]
-    found = {"long_s": sizes.long_s, "short_s": 60.0, "peak_mib": {name: peak >> 20 for name, peak in peaks.items()}}
-    return [Bar(f"peak memory, {sizes.long_s:.0f} s of video against 60 s", round(ratio, 3), 1.2, "<=")], found
+    ratio = peaks["long"][0] / peaks["short"][0]
+    found = {
+        "long_s": sizes.long_s,
+        "short_s": 60.0,
+        "peak_mib": {name: peak >> 20 for name, (peak, _) in peaks.items()},
+        "of_it_not_shared_mib": {name: alone >> 20 for name, (_, alone) in peaks.items()},
+    }
+    return [
+        Bar(f"peak resident memory of a decode, {sizes.long_s:.0f} s of video against 60 s", round(ratio, 3), 1.2, "<=")
+    ], found
 
 
 def part_soak(sizes: Sizes, options: argparse.Namespace) -> Found:
@@ -281,21 +288,23 @@ def _sound(seconds: float) -> clips.Sound:
     return np.stack([heard, heard])
 
 
-def _peak(work: Callable[[], object]) -> int:
-    """The most memory that a decoder's own process held while `work` ran, bytes: what it does not share."""
+def _peak(work: Callable[[], object]) -> tuple[int, int]:
+    """The most memory that a decode's own process had resident while `work` ran, as the kernel counts it (VmHWM), and
+    the most of it that was its alone (sampled, so a little less than the truth), bytes."""
     import threading
 
-    most, going = [0], threading.Event()
+    most, alone, done = [0], [0], threading.Event()
 
     def watch() -> None:
-        while not going.wait(0.02):
+        while not done.wait(0.02):
             for process in psutil.Process().children(recursive=True):
                 try:
-                    parent = process.parent()
-                    if parent is not None and parent.pid != os.getpid():
-                        memory = process.memory_full_info()
-                        most[0] = max(most[0], memory.uss)
-                except psutil.Error:
+                    if process.ppid() == os.getpid():
+                        continue  # the warm process: it sees no upload
+                    status = Path(f"/proc/{process.pid}/status").read_text()
+                    most[0] = max(most[0], int(status.split("VmHWM:")[1].split()[0]) << 10)
+                    alone[0] = max(alone[0], process.memory_full_info().uss)
+                except (psutil.Error, OSError, IndexError):
                     continue
 
     thread = threading.Thread(target=watch)
@@ -303,9 +312,9 @@ def _peak(work: Callable[[], object]) -> int:
     try:
         work()
     finally:
-        going.set()
+        done.set()
         thread.join()
-    return most[0]
+    return most[0], alone[0]
 
 
 def _until(condition: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:
@@ -357,6 +366,7 @@ def main() -> int:
     flags = [
         flag for flag, on in (("--full", options.full), (f"--only {options.only}", len(chosen) < len(PARTS))) if on
     ]
+    flags += [f"--old {options.old}"] * (options.old is not None)
     flags += ["--broker both"] if len(brokers) > 1 else [f"--broker {brokers[0]}"]
     rows = [(key, found["took_s"], _shown(found)) for key, found in data.items()]
     page = write(
