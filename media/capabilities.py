@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from media import sandbox
+from media import sandbox, seccomp
 
 TRY_TIMEOUT_S = 30
 MEMORY_BYTES = 256 << 20
@@ -68,13 +68,7 @@ def _try_all(folder: Path) -> list[Protection]:
         Protection(
             "core dumps", resource.getrlimit(resource.RLIMIT_CORE) == (0, 0), "a crash writes no memory to disk"
         ),
-        Protection(
-            "processes",
-            done.user_namespace and _limited(resource.RLIMIT_NPROC),
-            "the number of processes and threads is limited"
-            if done.user_namespace
-            else "not limited: for root, and without a user namespace, the kernel has no such limit",
-        ),
+        Protection("processes", *_processes(done)),
         Protection("no new privileges", sandbox.no_new_privileges(), "set-user-id programs give it nothing"),
         Protection("capabilities dropped", not sandbox.has_capabilities(), "as root, it has none of root's powers"),
         Protection("dies with its parent", sandbox.dies_with_parent(), "no decoder outlives the farm"),
@@ -111,8 +105,25 @@ def _try_all(folder: Path) -> list[Protection]:
             _forbidden(lambda: os.kill(os.getppid(), 0)),
             "it can signal no other process" if done.landlock >= 6 else "needs Landlock 6 (Linux 6.12)",
         ),
-        Protection("system calls", False, "not filtered yet: no seccomp profile"),
+        Protection(
+            "system calls",
+            done.system_calls and _forbidden(lambda: socket.socket(socket.AF_UNIX)),
+            "only those on a list that decoding needs" if done.system_calls else f"not filtered: {seccomp.supported()}",
+        ),
     ]
+
+
+def _processes(done: sandbox.InForce) -> tuple[bool, str]:
+    if done.system_calls:
+        return _forbidden(_fork), "it can start no process; its memory bounds its threads"
+    if done.user_namespace:
+        return _limited(resource.RLIMIT_NPROC), "the number of processes and threads is limited"
+    return False, "not limited: for root, and without a user namespace or seccomp, the kernel has no such limit"
+
+
+def _fork() -> None:
+    if os.fork() == 0:
+        os._exit(0)
 
 
 def _refused(attempt: Callable[[], object]) -> bool:

@@ -242,7 +242,12 @@ class _Pass:
 
     def _damaged(self) -> bool:
         info = self._media.info
-        if self._errors or (info.video and not self._frames) or (info.audio and not self._sound_frames):
+        if (
+            self._errors
+            or self._sound.refused
+            or (info.video and not self._frames)
+            or (info.audio and not self._sound_frames)
+        ):
             return True
         timed = not formats.TIMED_DEMUXERS.isdisjoint(info.container.split(","))
         return timed and not self._sound.full and not self._still() and self._damaged_tail(self._end())

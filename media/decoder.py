@@ -24,8 +24,10 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 if TYPE_CHECKING:
     from media.types import Limits, ObserverFactory
 
-ORPHAN_CHECK_S = 0.5
-"""How often a waiting decoder looks whether the farm is still there, s."""
+CHECK_S = 0.25
+"""How often a waiting decoder looks whether the farm is still there, and what the child has written, s."""
+BLOCK_BYTES = 512
+"""Unit of `st_blocks`, POSIX."""
 
 NO_SPACE = 28
 """Exit status of a child that could not write its answer."""
@@ -41,8 +43,9 @@ _user_namespace = False
 class Ending:
     """How the child ended."""
 
-    how: Literal["done", "timeout", "died", "full", "broken"]
-    """done: it wrote an answer; full: there is no space for one; broken: this decoder cannot work at all."""
+    how: Literal["done", "timeout", "died", "full", "greedy", "broken"]
+    """done: it wrote an answer; full: there is no space for one; greedy: it wrote more than it may; broken: this
+    decoder cannot work at all."""
     detail: str = ""
 
 
@@ -90,7 +93,7 @@ def decode_upload(path: str, folder: str, limits: Limits) -> Ending:
         child = os.fork()
         if child == 0:
             _be_child(warm, fd, Path(folder), limits)
-        return _wait(child, limits.deadline_s)
+        return _wait(child, limits, Path(folder))
     finally:
         os.close(fd)
 
@@ -127,21 +130,36 @@ def _be_child(warm: int, fd: int, folder: Path, limits: Limits) -> NoReturn:
         os._exit(status)
 
 
-def _wait(child: int, deadline_s: float) -> Ending:
-    """Wait for the child; kill it at the deadline, or when the farm has gone."""
+def _wait(child: int, limits: Limits, folder: Path) -> Ending:
+    """Wait for the child; kill it at the deadline, when it has filled its quota, or when the farm has gone."""
     farm = os.getppid()
-    end = time.monotonic() + deadline_s
+    end = time.monotonic() + limits.deadline_s
     watched = os.pidfd_open(child)
     try:
-        while not select.select([watched], [], [], max(0.0, min(ORPHAN_CHECK_S, end - time.monotonic())))[0]:
+        while not select.select([watched], [], [], max(0.0, min(CHECK_S, end - time.monotonic())))[0]:
             late = time.monotonic() >= end
-            if late or os.getppid() != farm:
+            greedy = used_bytes(folder) > limits.scratch_bytes
+            if late or greedy or os.getppid() != farm:
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
+                if greedy:
+                    return Ending("greedy")
                 return Ending("timeout") if late else Ending("died", "the farm has gone")
     finally:
         os.close(watched)
     return _ending(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+
+def used_bytes(folder: Path) -> int:
+    """What a folder's files take on the disk (holes do not count), bytes."""
+    used = 0
+    for inside in (folder, *(path for path in folder.rglob("*") if path.is_dir() and not path.is_symlink())):
+        try:
+            with os.scandir(inside) as entries:
+                used += sum(entry.stat(follow_symlinks=False).st_blocks * BLOCK_BYTES for entry in entries)
+        except OSError:  # it has gone meanwhile
+            continue
+    return used
 
 
 def _ending(code: int) -> Ending:

@@ -51,6 +51,7 @@ def fetch(uri: str, dest: Path, policy: FetchPolicy) -> FetchedMedia:
 
         return save(download(uri, policy, budget), target, budget)
     if scheme in policy.object_schemes:
+        _check_object(uri, policy)
         return save(_read_object(uri, scheme, policy, budget), target, budget)
     raise MediaError("unsupported", f"media URIs of scheme {scheme[:20]!r} are not read; use file, https or s3")
 
@@ -154,6 +155,17 @@ def _chunks(read: Callable[[], bytes]) -> Iterable[bytes]:
         yield chunk
 
 
+def _check_object(uri: str, policy: FetchPolicy) -> None:
+    if not policy.object_roots:
+        raise MediaError("unsupported", "objects are not read here: no bucket is allowed in the settings")
+    scheme, _, path = uri.partition("://")
+    wanted = f"{scheme.lower()}://{path}"
+    if {"", ".", ".."} & set(path.split("/")) or not any(
+        wanted.startswith(f"{root.rstrip('/')}/") for root in policy.object_roots
+    ):
+        raise MediaError("unsupported", "the object is not in a bucket or folder that the settings allow")
+
+
 def _read_object(uri: str, scheme: str, policy: FetchPolicy, budget: Budget) -> Iterable[bytes]:
     import fsspec
 
@@ -164,11 +176,13 @@ def _read_object(uri: str, scheme: str, policy: FetchPolicy, budget: Budget) -> 
         with system.open(path, "rb", block_size=8 * CHUNK_BYTES, cache_type="readahead") as file:
             while chunk := file.read(CHUNK_BYTES):
                 yield chunk
+    except MediaError:
+        raise
     except ImportError:
         raise MediaError("unsupported", f"{scheme}:// needs a package here: pip install {scheme}fs") from None
     except FileNotFoundError:
         raise MediaError("unsupported", "there is no such object") from None
     except PermissionError:
         raise MediaError("unsupported", "the object store refuses access: check the farm's credentials") from None
-    except (OSError, TimeoutError) as error:
+    except Exception as error:  # each library has its own for a store that is away, and they share no base
         raise FetchUnavailable(f"the object store did not answer: {type(error).__name__}") from error

@@ -11,7 +11,9 @@ import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import httpcore
 import httpx
 
 from media.addresses import is_public, resolve_within
@@ -39,7 +41,8 @@ def download(uri: str, policy: FetchPolicy, budget: Budget) -> Iterator[bytes]:
     except (httpx.InvalidURL, ValueError):
         raise MediaError("unsupported", "the media URI is malformed") from None
     # No proxies and no credentials from the environment: the checked address is what is connected to.
-    with httpx.Client(verify=_trust(policy), follow_redirects=False, trust_env=False, http2=False) as client:
+    transport = _HurriedTransport(budget, verify=_trust(policy), trust_env=False, http2=False)
+    with httpx.Client(transport=transport, follow_redirects=False, trust_env=False) as client:
         for _ in range(MAX_REDIRECTS + 1):
             with _unavailable(), _requested(client, url, policy, budget) as response:
                 if response.status_code not in _REDIRECTS:
@@ -50,6 +53,59 @@ def download(uri: str, policy: FetchPolicy, budget: Budget) -> Iterator[bytes]:
                     return
                 url = _redirected(url, response)
     raise MediaError("unsupported", f"it redirects more than {MAX_REDIRECTS} times")
+
+
+class _HurriedStream(httpcore.NetworkStream):
+    """A connection on which nothing waits longer than the budget lasts.
+
+    A timeout of the library's counts from the last byte: a server that sends one now and then, in its headers say,
+    would hold a thread for ever.
+    """
+
+    def __init__(self, stream: httpcore.NetworkStream, budget: Budget) -> None:
+        self._stream = stream
+        self._budget = budget
+
+    def _within(self, timeout: float | None) -> float:
+        left = self._budget.left_s()
+        return left if timeout is None else min(timeout, left)
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        try:
+            return self._stream.read(max_bytes, self._within(timeout))
+        except httpcore.ReadTimeout:
+            self._budget.left_s()  # not a pause of the server's, but the end of its time
+            raise
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, self._within(timeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        return _HurriedStream(self._stream.start_tls(ssl_context, server_hostname, self._within(timeout)), self._budget)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+class _HurriedBackend(httpcore.SyncBackend):
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+
+    def connect_tcp(self, *args: Any, **options: Any) -> httpcore.NetworkStream:
+        return _HurriedStream(super().connect_tcp(*args, **options), self._budget)
+
+
+class _HurriedTransport(httpx.HTTPTransport):
+    """httpx's transport on such connections: it has no public way to say so."""
+
+    def __init__(self, budget: Budget, **options: Any) -> None:
+        super().__init__(**options)
+        self._pool._network_backend = _HurriedBackend(budget)
 
 
 def _trust(policy: FetchPolicy) -> ssl.SSLContext:

@@ -35,6 +35,9 @@ class FetchPolicy:
     resolver: Resolver = resolve
     object_schemes: frozenset[str] = frozenset({"s3"})
     """fsspec protocols that are allowed."""
+    object_roots: tuple[str, ...] = ()
+    """Buckets, or folders in them, that may be read: `s3://uploads`, `s3://shared/incoming`. None: no objects. The
+    farm's credentials may open more than an upload may ask for."""
     object_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """By scheme: options for its fsspec file system (endpoint, credentials)."""
 

@@ -18,7 +18,7 @@ from types import TracebackType
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from media import decoder, exchange
-from media.types import DecodedMedia, Limits, MediaError, ObserverFactory
+from media.types import DecodedMedia, DecoderDied, Limits, MediaError, ObserverFactory
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class DecoderPool:
         they are valid until that is removed, which is the caller's to do. A failure leaves nothing there.
 
         Raises:
-            MediaError: see `media.types.Failure`.
+            MediaError: see `media.types.Failure`; `DecoderDied`: it may go better another time.
             OSError: there is no space in scratch.
             RuntimeError: the pool is closed, or its decoders cannot work (a bug or a broken installation).
         """
@@ -133,7 +133,7 @@ class DecoderPool:
                 self._judge(self._await(future))
                 return
             except ProcessExpired as expired:
-                raise MediaError("corrupt", f"the decoder process died: status {expired.exitcode}") from None
+                raise DecoderDied(f"status {expired.exitcode}") from None
             except (BrokenProcessPool, RuntimeError) as error:
                 if self._closed or isinstance(error, DecodersUnusable):
                     raise
@@ -155,10 +155,12 @@ class DecoderPool:
                 raise RuntimeError("the decoder pool is closed") from None
 
     def _judge(self, ending: decoder.Ending) -> None:
-        if ending.how == "timeout":
+        if ending.how == "timeout" or ending.detail == "SIGXCPU":
             raise MediaError("timeout", self._too_slow())
         if ending.how == "died":
-            raise MediaError("corrupt", f"the decoder process died: {ending.detail}")
+            raise DecoderDied(ending.detail)
+        if ending.how == "greedy":
+            raise MediaError("too_large", f"decoding it writes more than {self._limits.scratch_bytes >> 20} MiB")
         if ending.how == "full":
             raise OSError(errno.ENOSPC, "there is no space in the scratch folder")
         if ending.how == "broken":

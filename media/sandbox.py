@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from media import landlock
+from media import landlock, seccomp
 
 OPEN_FILES = 64
 PROCESSES = 64
@@ -58,6 +58,8 @@ class InForce:
     user_namespace: bool
     landlock: int
     """Version; 0: none."""
+    system_calls: bool = False
+    """Whether they are filtered."""
 
 
 def confine(confinement: Confinement) -> InForce:
@@ -76,7 +78,7 @@ def confine(confinement: Confinement) -> InForce:
     _prctl(_PR_SET_DUMPABLE, 0)
     version = landlock.restrict((*library_folders(), *DEVICES, *confinement.readable), (confinement.folder,))
     drop_capabilities()
-    return InForce(network, user, version)
+    return InForce(network, user, version, seccomp.restrict())  # last: what is above needs more than it allows
 
 
 def limit_resources(confinement: Confinement, private_users: bool) -> None:

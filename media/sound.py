@@ -39,6 +39,8 @@ class SoundTrack:
         self._pending_rate = 0
         self._pending_start = 0.0
         self.end_s = 0.0
+        self.refused = 0
+        """Frames that could not be brought to the waveform's rate."""
 
     @property
     def full(self) -> bool:
@@ -70,7 +72,15 @@ class SoundTrack:
             raw = np.where(np.abs(raw) <= MAX_LEVEL, raw, 0).astype(raw.dtype)
             _overwrite(frame, raw)
         self._collect(native_samples(frame, raw), rate, start)
-        for part in self._resampler.resample(frame):
+        try:
+            parts = self._resampler.resample(frame)
+        except av.error.FFmpegError:
+            # A rate or layout that no resampler takes: the file says so of itself. Silence, so that time goes on.
+            self.refused += 1
+            self._resampler = _to_mono()
+            self._write(np.zeros(round(min(frame.samples / rate, MAX_GAP_S) * WAVEFORM_RATE), np.float32))
+            return
+        for part in parts:
             self._write(part.to_ndarray()[0])
 
     def close(self) -> Samples:

@@ -36,6 +36,18 @@ class MediaError(Exception):
         return (MediaError, (self.outcome, self.reason))
 
 
+class DecoderDied(MediaError):
+    """The process that decoded the file ended before it gave an answer. Perhaps the file's doing, perhaps not (the
+    machine ran out of memory): worth another try, but not for ever."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__("corrupt", f"the decoder process died: {how}")
+        self.how = how
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (DecoderDied, (self.how,))
+
+
 @dataclass(frozen=True)
 class Limits:
     """Caps on one upload. All are checked on the declared values before decoding, and again while decoding."""
@@ -49,6 +61,8 @@ class Limits:
     """Wall-clock time for one upload's decode; the process is killed at it."""
     memory_bytes: int = 4 * 1024**3
     """Address space above what the process needed before it saw the file."""
+    scratch_bytes: int = 4 * 1024**3
+    """What it may write in its scratch folder; looked at several times a second, so a little more comes about."""
     sample_rate_hz: float = 2.0
     """Frames sampled a second, until `max_sampled` is reached; then the rate is halved, as often as needed."""
     max_sampled: int = 96

@@ -18,10 +18,12 @@ from scripts.commands import (
     feed,
     labels,
     models,
+    quarantine,
     retag,
     schema,
     shadow,
     sounds,
+    tokens,
     train,
     uploads,
     weights,
@@ -41,6 +43,7 @@ app = typer.Typer(
 app.command("up")(farm.up)
 app.command("worker", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(farm.worker)
 app.command("doctor")(farm.doctor)
+app.command("queues")(farm.queues)
 app.command("web")(farm.web)
 app.command("tag")(uploads.tag)
 app.command("enqueue")(uploads.enqueue)
@@ -57,6 +60,8 @@ app.add_typer(models.app, name="models")
 app.add_typer(shadow.app, name="shadow")
 app.add_typer(labels.app, name="labels")
 app.add_typer(data.app, name="data")
+app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(tokens.app, name="tokens")
 
 
 def main() -> None:
@@ -79,6 +84,11 @@ def main() -> None:
         for item in error.errors():
             name = "TAGFARM_" + "__".join(str(part).upper() for part in item["loc"])
             err.print(f"[bold red]tagfarm:[/] {name if item['loc'] else 'settings'}: {item['msg']}", highlight=False)
+        sys.exit(2)
+    except ValueError as error:
+        if type(error).__name__ != "UnsafeSettings":
+            raise
+        err.print(f"[bold red]tagfarm:[/] {plain(error)}", highlight=False)
         sys.exit(2)
     except Exception as error:
         # By name: the light install has no store, and so no such class.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, select, update
 
 from store.engine import Database
 from store.requests import note_request
@@ -28,10 +28,12 @@ Ending = Literal["committed", "failed", "lost", "handed_back"]
 
 @dataclass(frozen=True)
 class Started:
-    """The upload is yours while you renew the lease. `number`: of the attempts at this request, from 1."""
+    """The upload is yours while you renew the lease. `number`: of the attempts at this request, from 1; `lost`: how
+    many of those before were lost with their node."""
 
     attempt_id: int
     number: int
+    lost: int = 0
 
 
 @dataclass(frozen=True)
@@ -234,7 +236,14 @@ def _start(connection: Connection, now: datetime, row: Row[Any], number: int, ow
         "updated_at": now,
     }
     connection.execute(update(Upload).where(Upload.upload_id == row.upload_id).values(running))
-    return Started(attempt_id, number)
+    earlier = (
+        Attempt.upload_id == row.upload_id,
+        Attempt.request_hash == row.request_hash,
+        Attempt.ending == "lost",
+        Attempt.attempt_id < attempt_id,
+    )
+    lost = connection.execute(select(func.count()).select_from(Attempt).where(*earlier)).scalar_one()
+    return Started(attempt_id, number, min(lost, number - 1))
 
 
 def _claim(connection: Connection, now: datetime, row: Row[Any], max_attempts: int) -> Due:

@@ -30,6 +30,27 @@ class UploadStatus:
     updated_at: datetime
 
 
+_STATUS = (
+    Upload.upload_id,
+    Upload.state,
+    Upload.attempts,
+    Upload.reason,
+    Upload.queue,
+    Upload.revision,
+    Upload.outcome,
+    Upload.updated_at,
+)
+
+
+@dataclass(frozen=True)
+class QueueAge:
+    """What waits in one queue, as far as the ledger knows: uploads that are registered and not begun."""
+
+    queue: str
+    waiting: int
+    oldest_s: float
+
+
 class Overview:
     """What people and live displays ask."""
 
@@ -51,19 +72,29 @@ class Overview:
 
     def status(self, upload_id: str) -> UploadStatus | None:
         """How far an upload is; None: never heard of."""
-        columns = (
-            Upload.upload_id,
-            Upload.state,
-            Upload.attempts,
-            Upload.reason,
-            Upload.queue,
-            Upload.revision,
-            Upload.outcome,
-            Upload.updated_at,
+        with self._database.read() as connection:
+            row = connection.execute(select(*_STATUS).where(Upload.upload_id == upload_id)).one_or_none()
+        return UploadStatus(**row._mapping) if row is not None else None
+
+    def in_state(self, state: State, limit: int = 1000) -> list[UploadStatus]:
+        """Uploads in this state, the latest change first."""
+        rows = select(*_STATUS).where(Upload.state == state).order_by(Upload.updated_at.desc()).limit(limit)
+        with self._database.read() as connection:
+            return [UploadStatus(**row._mapping) for row in connection.execute(rows)]
+
+    def queue_ages(self) -> list[QueueAge]:
+        """How many uploads wait, and the oldest of them for how long, by queue."""
+        waiting = (
+            select(Upload.queue, func.count().label("waiting"), func.min(Upload.updated_at).label("oldest"))
+            .where(Upload.state == "queued")
+            .group_by(Upload.queue)
         )
         with self._database.read() as connection:
-            row = connection.execute(select(*columns).where(Upload.upload_id == upload_id)).one_or_none()
-        return UploadStatus(**row._mapping) if row is not None else None
+            now = self._database.now(connection)
+            return [
+                QueueAge(row.queue, row.waiting, max(0.0, (now - row.oldest).total_seconds()))
+                for row in connection.execute(waiting)
+            ]
 
     def counts(self) -> dict[str, int]:
         """Uploads by state (all four, always), then done ones by outcome (those that there are)."""

@@ -2,8 +2,8 @@
 
 Who writes what: `ledger` uploads, attempts and refusals; `documents` and `rewrite` documents, tags, tagger_states,
 encodings and sound_uses; `sounds` sounds; `feed` outbox and cursors. People's labels and runs of re-tagging have their
-tables in `schema_labels` and `schema_retag`; `aliases` and `shadows` write what their tables are named after. All times
-are UTC.
+tables in `schema_labels` and `schema_retag`; `aliases`, `shadows`, `tokens` and `flights` write what their tables are
+named after. All times are UTC.
 """
 
 from __future__ import annotations
@@ -311,6 +311,35 @@ class ShadowAnswer(Base):
     published: Mapped[Any] = mapped_column(PlainJson)
 
     __table_args__ = (Index(None, "tagger", "at"),)
+
+
+class Token(Base):
+    """A key to the gateway. Its secret is not kept, only what tells it again."""
+
+    __tablename__ = "tokens"
+
+    token_id: Mapped[str] = mapped_column(primary_key=True)
+    """Part of the token that may be shown."""
+    name: Mapped[str]
+    """Whose it is, for people."""
+    digest: Mapped[str]
+    """SHA-256 of the secret, hex. Enough for 256 random bits; it would not be for a password."""
+    scopes: Mapped[list[Any]]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    used_at: Mapped[datetime | None]
+    """Last use, to within a minute."""
+
+
+class SingleFlight(Base):
+    """A job that one node at a time shall do, and whose turn it is."""
+
+    __tablename__ = "single_flights"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    owner: Mapped[str]
+    until: Mapped[datetime]
 
 
 class Counter(Base):

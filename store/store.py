@@ -28,16 +28,18 @@ from store.errors import (
     UnknownSound,
 )
 from store.feed import Feed, FeedEvent
+from store.flights import Flights
 from store.labels import Labelled, LabelRow, Labels, NewLabel, UnknownUpload
 from store.ledger import Admission, Busy, Done, Due, Ledger, Quarantined, Started
 from store.migrate import migrate, verify
-from store.overview import Overview, UploadStatus
+from store.overview import Overview, QueueAge, UploadStatus
 from store.retag import Counts, Retags, Run
 from store.retag_items import Retagged, RetagItems
 from store.schema import OUTBOX_COUNTER, Counter
 from store.selection import Selection, Target
 from store.shadows import Compared, ShadowRow, Shadows, Spoken
 from store.sounds import KnownSound, KnownUse, SoundRow, Sounds, Trend
+from store.tokens import NewToken, Tokens, TokenStatus
 
 __all__ = [
     "Admission",
@@ -58,8 +60,10 @@ __all__ = [
     "Labelled",
     "LeaseLost",
     "NewLabel",
+    "NewToken",
     "NothingToRollBack",
     "Quarantined",
+    "QueueAge",
     "Retagged",
     "Run",
     "SchemaNewer",
@@ -76,6 +80,7 @@ __all__ = [
     "StoreUnavailable",
     "TagRow",
     "Target",
+    "TokenStatus",
     "Trend",
     "UnknownSound",
     "UnknownUpload",
@@ -84,7 +89,20 @@ __all__ = [
 
 
 class Store(
-    Ledger, Commits, Documents, Sounds, Feed, Overview, Labels, Duplicates, Retags, RetagItems, Aliases, Shadows
+    Ledger,
+    Commits,
+    Documents,
+    Sounds,
+    Feed,
+    Overview,
+    Labels,
+    Duplicates,
+    Retags,
+    RetagItems,
+    Aliases,
+    Shadows,
+    Tokens,
+    Flights,
 ):
     """All of it behind one name."""
 

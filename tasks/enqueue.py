@@ -6,12 +6,14 @@ Sender("redis://broker:6379/0").send({"upload_id": "u1", "media": "s3://uploads/
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from celery import Celery
 
 from tasks.contract import BACKFILL_QUEUE, QUEUE, TASK, TagUpload
+from tasks.queues import SENT_AT, is_amqp, task_queues
 
 DEFAULT_PRIORITY = 5
 
@@ -25,8 +27,12 @@ class Sender:
             task_serializer="json",
             accept_content=["json"],
             task_ignore_result=True,
-            # A broker that is down is told to the caller at once, not waited for.
-            broker_transport_options={"socket_connect_timeout": 5},
+            task_queues=task_queues(broker_url),
+            # A broker that is down is told to the caller at once, not waited for; on RabbitMQ a message is only sent
+            # when the broker has confirmed it.
+            broker_transport_options={"confirm_publish": True}
+            if is_amqp(broker_url)
+            else {"socket_connect_timeout": 5},
         )
 
     def send(self, upload: TagUpload | dict[str, Any], queue: Literal["uploads", "backfill"] = "uploads") -> str:
@@ -50,6 +56,7 @@ def send(app: Celery, message: Mapping[str, Any], queue: str, priority: int = DE
     result = app.send_task(
         TASK,
         kwargs={"upload": dict(message)},
+        headers={SENT_AT: time.time()},
         queue=queue,
         priority=transport_priority(str(app.conf.broker_url or ""), priority),
         retry=True,
@@ -64,6 +71,6 @@ def transport_priority(broker_url: str, priority: int) -> int:
     On Valkey 0 is served first and is what a plain sender gets, so normal and urgent share it and what is less urgent
     comes after. RabbitMQ counts upwards.
     """
-    if broker_url.startswith(("amqp", "pyamqp")):
+    if is_amqp(broker_url):
         return priority
     return min(9, max(0, (DEFAULT_PRIORITY - priority) * 2))

@@ -11,16 +11,19 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from media.fetch_policy import FetchUnavailable
+from media.types import DecoderDied
 from models.soundid.segment import IndexCorrupt
 from store.artifacts import ArtifactStore
 from store.store import Admission, Commit, LeaseLost, SoundUseRow, Started, Store, StoreError, TagRow
 from tasks.contract import QUEUE, SoundUse, TagDocument, TagUpload
+from tasks.gate import Gate
 from tasks.leases import LeaseKeeper
 from tasks.pipeline import Analysis, Clock, Parts, analyse
 from tasks.sound_library import SoundLibrary
@@ -28,10 +31,14 @@ from tasks.sounds import original_title, original_use, sound_uses, with_sounds
 
 log = logging.getLogger(__name__)
 
-Handled = Literal["committed", "known", "busy", "lost", "retry", "refused"]
+Handled = Literal["committed", "known", "busy", "lost", "retry", "refused", "aside"]
 
 RETRY_S = (5.0, 30.0, 120.0, 600.0)
 """Waits before an upload is tried again whose file could not be had, s; the last one repeats."""
+SUSPECT_AFTER = 2
+"""Attempts lost with their node, after which an upload is worked on alone: its neighbours shall not be lost as well."""
+CRASH_RETRY_S = 2.0
+"""Wait before an upload is tried again that ended its decoder, s."""
 TROUBLE_S = 15.0
 """Wait before an upload is tried again after trouble that is the node's own, s."""
 MAX_KEPT = 100_000
@@ -50,8 +57,13 @@ class Desk:
     owner: str
     lease_s: float
     max_attempts: int
+    gate: Gate = field(default_factory=lambda: Gate(slots=1_000, places=1_000))
+    step_aside: Callable[[dict[str, Any]], None] | None = None
+    """Sends a message of a busy account to where it waits for the others; None: this node does not serve that."""
     observe: Callable[[Handled, TagDocument | None, float], None] = lambda *_: None
     """Told of every handled message: how it ended, its document, and how long it took, s."""
+    observe_age: Callable[[str, float], None] = lambda *_: None
+    """Told of every message that comes: its queue, and how long it waited there, s."""
 
     def handle(self, message: Any, queue: str = QUEUE) -> Handled:
         """Handle one message. Returns how it ended; after any of these the message can be acknowledged."""
@@ -66,13 +78,24 @@ class Desk:
         except ValidationError as error:
             return self._refuse(message, error, queue)
         request = upload.model_dump(mode="json", exclude_defaults=True)
+        if self.step_aside is not None and queue == QUEUE and self.gate.crowded_by(upload.account_id):
+            self.step_aside(request)
+            return "aside", None
+        with self.gate.admitted(queue, upload.account_id):
+            return self._handle_upload(upload, request, queue)
+
+    def _handle_upload(
+        self, upload: TagUpload, request: dict[str, Any], queue: str
+    ) -> tuple[Handled, TagDocument | None]:
         admission = self._admit(upload, request, upload.request_hash(), queue)
         if not isinstance(admission, Started):
             name = type(admission).__name__.lower()
             log.info("upload %s: %s, nothing to do", upload.upload_id, name)
             return ("busy" if name == "busy" else "known"), None
+        alone = self.gate.alone() if admission.lost >= SUSPECT_AFTER else nullcontext()
         try:
-            return self._attempt(upload, admission)
+            with alone:
+                return self._attempt(upload, admission)
         finally:
             self.leases.let_go(admission.attempt_id)
 
@@ -108,18 +131,22 @@ class Desk:
                 )
                 return "committed", self._commit(upload, attempt, Analysis(gone))
             self._again(upload, attempt, f"fetch: {error}")
-            return "retry", None
+        except DecoderDied as error:
+            # When it has ended too many of them the sweeper finds it exhausted, and quarantines it.
+            log.warning("upload %s: attempt %d ended its decoder (%s)", upload.upload_id, attempt.number, error.how)
+            self.store.fail(attempt.attempt_id, error.reason, retry_in_s=CRASH_RETRY_S)
         except (OSError, StoreError, IndexCorrupt) as error:
             # The node's trouble (a full disk, a damaged index, a store that is away), not the upload's: not counted.
             log.exception("upload %s: attempt %d could not be ended", upload.upload_id, attempt.number)
             self.store.hand_back(attempt.attempt_id, type(error).__name__, retry_in_s=TROUBLE_S)
-            return "retry", None
         except Exception as error:
             log.exception("upload %s: attempt %d failed", upload.upload_id, attempt.number)
             self._again(upload, attempt, f"failed: {type(error).__name__}")
-            return "retry", None
-        log.info("upload %s: %s in %s", upload.upload_id, document.outcome, document.timings_ms)
-        return "committed", document
+        else:
+            why = f" ({document.reason})" if document.reason else ""
+            log.info("upload %s: %s%s in %s", upload.upload_id, document.outcome, why, document.timings_ms)
+            return "committed", document
+        return "retry", None
 
     def _again(self, upload: TagUpload, attempt: Started, reason: str) -> None:
         """Give the upload back to the ledger; the sweeper sends it again when it is due."""

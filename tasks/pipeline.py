@@ -20,7 +20,7 @@ import numpy as np
 
 from media.fetch import FetchedMedia
 from media.pool import DecoderPool
-from media.types import DecodedMedia, MediaError
+from media.types import DecodedMedia, DecoderDied, MediaError
 from models.layout.tagger import STILLNESS, standing_share
 from models.protocol import Encoder, Encoding, Evidence, Tagger
 from models.soundid.fingerprint import Fingerprint
@@ -93,7 +93,8 @@ def analyse(upload: TagUpload, parts: Parts) -> Analysis:
     """Analyse one upload.
 
     Every file gives a document: what the media's fault is becomes its outcome. Raises `media.fetch.FetchUnavailable`
-    when the file could not be had *now*; everything else that is raised is a bug.
+    when the file could not be had *now*, and `media.types.DecoderDied` when its decoder's process ended: whoever asked
+    decides how often to try again. Everything else that is raised is a bug.
     """
     clock = Clock()
     # Once for the whole upload: a promotion in its midst is for the uploads after it.
@@ -106,6 +107,8 @@ def analyse(upload: TagUpload, parts: Parts) -> Analysis:
         with clock.stage("decode"):
             decoded = parts.decoder.decode(fetched.path, scratch)
         return _analyse_decoded(upload, fetched, decoded, parts, speakers, clock)
+    except DecoderDied:
+        raise
     except MediaError as error:
         facts = MediaFacts(sha256=fetched.sha256, bytes=fetched.bytes) if fetched else MediaFacts()
         document = TagDocument(

@@ -1,6 +1,7 @@
 """The sweeper: sends again what a dead node held, what is due for another try, and what a broker forgot.
 
-The ledger claims each upload for one sweeper only, so any number of nodes may sweep.
+One at a time sweeps, by a lease in the store. That only saves work: the ledger claims each upload for one sweeper only,
+so two that sweep at once, two beats or a holder that slept through its lease, do no harm.
 """
 
 from __future__ import annotations
@@ -18,8 +19,15 @@ Send = Callable[[Mapping[str, Any], str, int], object]
 """`send(message, queue, priority)`"""
 
 
-def sweep(store: Store, send: Send, max_attempts: int) -> int:
-    """One round. Returns how many uploads were sent again."""
+SWEEPER = "sweeper"
+FLIGHT_S = 20.0
+"""How long a sweeper that fell silent keeps others from sweeping, s."""
+
+
+def sweep(store: Store, send: Send, max_attempts: int, owner: str = SWEEPER) -> int:
+    """One round, if it is this owner's turn. Returns how many uploads were sent again."""
+    if not store.take_flight(SWEEPER, owner, FLIGHT_S):
+        return 0
     sent = 0
     for due in store.claim_due(max_attempts):
         # One that cannot be sent now comes again later; the rest of the page shall not wait for it.

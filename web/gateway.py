@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hmac
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Header, HTTPException, Query, Request
+from fastapi import Depends, FastAPI, HTTPException, Query, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from kombu.exceptions import OperationalError
 from pydantic import BaseModel
@@ -15,6 +15,7 @@ from store.store import Store, StoreUnavailable, UnknownUpload
 from tasks.contract import TagDocument, TagUpload
 from tasks.enqueue import Sender
 from tasks.labels import LabelFault, Vocabulary, parse, record_of
+from web.access import Access, BodyLimit, WebLimits
 from web.report import render
 
 MAX_PAGE = 500
@@ -30,22 +31,32 @@ class LabelBody(BaseModel):
     note: str | None = None
 
 
-def create_gateway(store: Store, artifacts: ArtifactStore, sender: Sender, token: str | None) -> FastAPI:
-    """The application. With a token every call must carry `Authorization: Bearer TOKEN`."""
+def create_gateway(
+    store: Store, artifacts: ArtifactStore, sender: Sender, token: str | None, limits: WebLimits | None = None
+) -> FastAPI:
+    """The application.
 
-    def authorised(authorization: Annotated[str, Header()] = "") -> None:
-        if token is not None and not hmac.compare_digest(authorization.encode(), f"Bearer {token}".encode()):
-            raise HTTPException(401, "a bearer token is needed", headers={"WWW-Authenticate": "Bearer"})
-
+    With tokens (this one, or some in the store) every call must carry `Authorization: Bearer TOKEN`; see `Access`.
+    """
+    limits = limits or WebLimits()
+    access = Access(store, token, limits)
     # The generated pages about the API would answer without the token.
-    pages: dict[str, Any] = {} if token is None else {"docs_url": None, "redoc_url": None, "openapi_url": None}
-    gateway = FastAPI(title="tagfarm", version="1", dependencies=[Depends(authorised)], **pages)
+    pages: dict[str, Any] = {} if access.open else {"docs_url": None, "redoc_url": None, "openapi_url": None}
+    gateway = FastAPI(title="tagfarm", version="1", **pages)
+    gateway.add_middleware(BodyLimit, max_bytes=limits.max_body_bytes)
+    may_send, may_read = [Depends(access.needs("enqueue"))], [Depends(access.needs("read"))]
 
     @gateway.exception_handler(StoreUnavailable)
     def away(_: Request, error: StoreUnavailable) -> JSONResponse:
         return JSONResponse({"detail": "the store is away; try again"}, status_code=503)
 
-    @gateway.post("/v1/uploads", status_code=202)
+    @gateway.exception_handler(RequestValidationError)
+    def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        # What was sent is not sent back: it may be secret, or no text at all.
+        problems = [{"loc": one["loc"], "msg": one["msg"], "type": one["type"]} for one in error.errors()]
+        return JSONResponse({"detail": problems}, status_code=422)
+
+    @gateway.post("/v1/uploads", status_code=202, dependencies=may_send)
     def enqueue(upload: TagUpload) -> dict[str, str]:
         """Enqueue one upload."""
         try:
@@ -53,7 +64,9 @@ def create_gateway(store: Store, artifacts: ArtifactStore, sender: Sender, token
         except OperationalError as error:
             raise HTTPException(503, "the broker cannot be reached; try again") from error
 
-    @gateway.get("/v1/uploads/{upload_id}", response_model=TagDocument, response_model_by_alias=True)
+    @gateway.get(
+        "/v1/uploads/{upload_id}", response_model=TagDocument, response_model_by_alias=True, dependencies=may_read
+    )
     def document(upload_id: str) -> Any:
         """One upload's document."""
         found = store.document(upload_id)
@@ -62,12 +75,12 @@ def create_gateway(store: Store, artifacts: ArtifactStore, sender: Sender, token
             raise HTTPException(404, f"no document: {status.state}" if status else "no such upload")
         return found
 
-    @gateway.get("/v1/uploads/{upload_id}/labels")
+    @gateway.get("/v1/uploads/{upload_id}/labels", dependencies=may_read)
     def labels(upload_id: str, history: bool = False) -> list[dict[str, Any]]:
         """People's decisions on an upload's tags; with `history` also those that later ones took the place of."""
         return [record_of(row) | {"holds": row.holds} for row in store.labels(upload_id, history=history)]
 
-    @gateway.post("/v1/uploads/{upload_id}/labels")
+    @gateway.post("/v1/uploads/{upload_id}/labels", dependencies=[Depends(access.needs("label"))])
     def label(upload_id: str, label: LabelBody, new_tags: bool = False) -> dict[str, bool]:
         """Decide on a tag: confirm, reject, add or withdraw. The document follows at once, and the feed says so."""
         try:
@@ -79,7 +92,7 @@ def create_gateway(store: Store, artifacts: ArtifactStore, sender: Sender, token
             raise HTTPException(404, "no such upload")
         return {"written": done.written[0], "changed": done.changed}
 
-    @gateway.get("/v1/uploads/{upload_id}/report", response_class=HTMLResponse)
+    @gateway.get("/v1/uploads/{upload_id}/report", response_class=HTMLResponse, dependencies=may_read)
     def report(upload_id: str) -> str:
         """One upload's report page."""
         kept = store.kept(upload_id)
@@ -91,7 +104,7 @@ def create_gateway(store: Store, artifacts: ArtifactStore, sender: Sender, token
             arrays = None
         return render(kept.document, arrays, kept.request)
 
-    @gateway.get("/v1/feed")
+    @gateway.get("/v1/feed", dependencies=may_read)
     def feed(
         after: Annotated[int, Query(ge=0, le=2**63 - 1)] = 0, limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100
     ) -> dict[str, Any]:

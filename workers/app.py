@@ -1,4 +1,4 @@
-"""The Celery application: `celery -A workers.app worker -Q uploads,backfill -P threads`."""
+"""The Celery application: `celery -A workers.app worker -Q uploads,uploads.overflow,backfill -P threads`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 from celery import Celery
 from celery.signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down
 
+from tasks.queues import declare_dead_letters
 from workers import transport
 from workers.celery_config import BEAT_SCHEDULE, celery_config
 from workers.settings import settings
@@ -41,6 +42,8 @@ def _open_node(sender: Any = None, **_: Any) -> None:
 def _start_node(sender: Any = None, **_: Any) -> None:
     from workers.node import node
 
+    with app.connection_for_write() as connection:
+        declare_dead_letters(connection)
     # Asked for anew when it is needed: a lost connection changes the channel.
     node().start(lambda: transport.give_back(sender.task_consumer.channel))
 

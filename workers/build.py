@@ -95,6 +95,8 @@ def build_parts(settings: Settings, scratch: Path) -> Parts:
     limits = Limits(max_bytes=media.max_bytes, max_duration_s=media.max_duration_s, deadline_s=media.decode_deadline_s)
     policy = FetchPolicy(
         file_roots=tuple(media.roots),
+        object_roots=tuple(media.object_roots),
+        object_options=media.object_options,
         allow_private=media.allow_private_hosts,
         max_bytes=media.max_bytes,
         deadline_s=media.fetch_deadline_s,

@@ -4,28 +4,32 @@ from __future__ import annotations
 
 from typing import Any
 
-from kombu import Exchange, Queue
-
-from tasks.contract import BACKFILL_QUEUE, QUEUE, SWEEP_TASK
+from tasks.contract import QUEUE, SWEEP_TASK
+from tasks.queues import task_queues
+from workers.safety import refuse_unsafe
 from workers.settings import Settings
 
 SWEEP_S = 15.0
 BEAT_SCHEDULE = {"sweep": {"task": SWEEP_TASK, "schedule": SWEEP_S, "options": {"queue": QUEUE, "expires": SWEEP_S}}}
 """What beat sends. Each node also sweeps by itself, so that a farm without beat loses nothing; with it, a round comes
 even where a node's own thread hangs."""
+HEARTBEAT_S = 20
+"""RabbitMQ only: a connection that is silent for so long is taken for dead, s."""
 RESTORE_INTERVAL_S = 10
 """How often the Valkey transport looks for messages whose consumer died."""
 
 
 def celery_config(settings: Settings) -> dict[str, Any]:
-    """The configuration as Celery's lower-case names."""
+    """The configuration as Celery's lower-case names.
+
+    Raises:
+        UnsafeSettings: with it work would be lost or done twice; the message says what to write instead.
+    """
     config: dict[str, Any] = {
         "broker_url": settings.broker.url,
         "broker_connection_retry_on_startup": True,
         "task_default_queue": QUEUE,
-        # Each its own exchange and key: with the defaults both would hang on one key, and a sender that publishes to
-        # the exchange by name (rather than with `queue=`) would reach both.
-        "task_queues": [Queue(name, Exchange(name), routing_key=name) for name in (QUEUE, BACKFILL_QUEUE)],
+        "task_queues": task_queues(settings.broker.url),
         # A message is acknowledged when its upload's document is committed, not before.
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
@@ -39,7 +43,7 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "enable_utc": True,
         "timezone": "UTC",
         "worker_pool": "threads",
-        "worker_concurrency": settings.worker.concurrency,
+        "worker_concurrency": settings.worker.threads,
         "worker_send_task_events": True,
         "worker_hijack_root_logger": True,
     }
@@ -54,4 +58,10 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         }
         config["visibility_timeout"] = visibility
         config["result_backend_transport_options"] = {"visibility_timeout": visibility}
+    else:
+        config["broker_heartbeat"] = HEARTBEAT_S
+        # What the sweeper sends must have arrived, or its sender must know that it has not.
+        config["broker_transport_options"] = {"confirm_publish": True}
+    config.update(settings.celery)
+    refuse_unsafe(config, settings.job_deadline_s, settings.broker.is_valkey, settings.broker.consumer_timeout_s)
     return config

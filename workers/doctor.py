@@ -37,7 +37,7 @@ def examine(quick: bool = False) -> list[Finding]:
             f"{'.'.join(map(str, item['loc'])) or 'settings'}: {item['msg']}" for item in error.errors()
         )
         return [Finding("settings", "bad", message, "see workers/settings.py for every setting and its meaning")]
-    looks: list[Callable[[Settings], list[Finding]]] = [_broker, _store, _weights]
+    looks: list[Callable[[Settings], list[Finding]]] = [_safety, _broker, _store, _weights]
     if not quick:
         looks += [_device, _decoder, _sandbox, _scratch, _roots, _sounds, _versions]
     findings = []
@@ -47,6 +47,17 @@ def examine(quick: bool = False) -> list[Finding]:
         except Exception as error:
             findings.append(Finding(look.__name__.strip("_"), "bad", f"{type(error).__name__}: {error}"))
     return findings
+
+
+def _safety(settings: Settings) -> list[Finding]:
+    from workers.celery_config import celery_config
+    from workers.safety import UnsafeSettings
+
+    try:
+        celery_config(settings)
+    except UnsafeSettings as error:
+        return [Finding("delivery", "bad", str(error), "no node starts with this")]
+    return [Finding("delivery", "good", "acknowledged late, JSON only, timeouts longer than the longest job")]
 
 
 def _broker(settings: Settings) -> list[Finding]:

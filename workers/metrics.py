@@ -9,9 +9,11 @@ from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
 from models.serving.batcher import MicroBatcher
 from tasks.contract import TagDocument
+from tasks.gate import Gate
 from tasks.job import Handled
 from tasks.leases import LeaseKeeper
 from tasks.pipeline import Parts
+from tasks.queues import QUEUES
 from workers.versions import VersionKeeper
 
 HANDLED = Counter("tagfarm_messages_total", "Messages handled, by how they ended.", ["ending"])
@@ -27,6 +29,20 @@ NOT_FOLLOWED = Gauge(
     "tagfarm_aliases_not_followed", "Aliases whose version this node cannot load: it keeps the one before."
 )
 FORWARD_SECONDS = Gauge("tagfarm_forward_seconds", "Time that a network's forward passes took so far, s.", ["network"])
+QUEUE_DEPTH = Gauge("tagfarm_queue_depth", "Messages that wait at the broker.", ["queue"])
+MESSAGE_AGE = Gauge("tagfarm_message_age_seconds", "How long the latest message to come had waited, s.", ["queue"])
+OLDEST = Gauge("tagfarm_oldest_message_seconds", "How long the oldest message at a Valkey broker waits, s.", ["queue"])
+LEDGER_WAITING = Gauge("tagfarm_ledger_waiting", "Uploads in the ledger that wait for an attempt.", ["queue"])
+LEDGER_OLDEST = Gauge("tagfarm_ledger_oldest_seconds", "How long the oldest of them waits, s.", ["queue"])
+GATE_WAITING = Gauge("tagfarm_gate_waiting", "Messages that this node holds and has not begun.", ["queue"])
+OUT_OF_MEMORY = Gauge("tagfarm_out_of_memory", "Forward passes that ran out of memory so far.", ["network"])
+RESIDENT = Gauge("tagfarm_resident_bytes", "Memory of the node's process.")
+QUARANTINED = Gauge("tagfarm_quarantined", "Uploads in quarantine.")
+
+
+def observe_age(queue: str, seconds: float) -> None:
+    """Note how long a message waited."""
+    MESSAGE_AGE.labels(queue).set(seconds)
 
 
 SAID = Counter("tagfarm_labels_total", "Uploads that a label was said of.", ["tagger", "label"])
@@ -69,7 +85,7 @@ def _observe_labels(document: TagDocument) -> None:
             SCORES.labels(tagger).observe(score)
 
 
-def watch(leases: LeaseKeeper, parts: Parts, versions: VersionKeeper | None = None) -> None:
+def watch(leases: LeaseKeeper, parts: Parts, gate: Gate, versions: VersionKeeper | None = None) -> None:
     """Read the node's gauges whenever someone asks."""
     if versions is not None:
         NOT_FOLLOWED.set_function(lambda: len(versions.failed))
@@ -79,6 +95,9 @@ def watch(leases: LeaseKeeper, parts: Parts, versions: VersionKeeper | None = No
         if batcher is not None:
             BATCH_FILL.labels(name).set_function(partial(_mean_fill, batcher))
             FORWARD_SECONDS.labels(name).set_function(partial(_forward_seconds, batcher))
+            OUT_OF_MEMORY.labels(name).set_function(partial(_out_of_memory, batcher))
+    for queue in QUEUES:
+        GATE_WAITING.labels(queue).set_function(partial(_gate_waiting, gate, queue))
 
 
 def _mean_fill(batcher: MicroBatcher[Any, Any]) -> float:
@@ -87,6 +106,14 @@ def _mean_fill(batcher: MicroBatcher[Any, Any]) -> float:
 
 def _forward_seconds(batcher: MicroBatcher[Any, Any]) -> float:
     return batcher.stats().forward_wall_s
+
+
+def _out_of_memory(batcher: MicroBatcher[Any, Any]) -> float:
+    return batcher.stats().out_of_memory
+
+
+def _gate_waiting(gate: Gate, queue: str) -> float:
+    return gate.waiting()[queue]
 
 
 def serve(port: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -32,6 +32,10 @@ class BrokerSettings(BaseModel):
     visibility_timeout_s: Annotated[int, Field(ge=30)] = 900
     """Valkey only: how long a message may stay unacknowledged before it is delivered again, s."""
 
+    consumer_timeout_s: Annotated[int, Field(ge=30)] = 1800
+    """RabbitMQ only: what `consumer_timeout` the server has, s (its own default is 1800): how long a message may stay
+    unacknowledged before the server closes the node's channel."""
+
     @property
     def is_valkey(self) -> bool:
         """Whether the broker speaks Valkey's protocol (Redis does)."""
@@ -52,6 +56,11 @@ class MediaSettings(BaseModel):
 
     roots: list[Path] = []
     """Folders that `file://` URIs may point into. Empty: no local file is read."""
+    object_roots: list[str] = []
+    """Buckets, or folders in them, that `s3://` URIs may name: `["s3://uploads"]`. Empty: no object is read."""
+    object_options: dict[str, dict[str, Any]] = {}
+    """By scheme: options for its fsspec file system, e.g. `{"s3": {"endpoint_url": "https://..."}}`. Credentials are
+    better left to the library's own ways (environment, instance role)."""
     allow_private_hosts: bool = False
     """Let https:// reach private addresses. For tests and closed networks only."""
     max_bytes: int = 2 * 1024**3
@@ -87,6 +96,12 @@ class WorkerSettings(BaseModel):
 
     concurrency: Annotated[int, Field(ge=1)] = CPUS * 2
     """Uploads in flight: twice the decoders, so that networks and decoders are both busy."""
+    memory_reserve_bytes: Annotated[int, Field(ge=0)] = 512 << 20
+    """No upload begins beside others while the machine, or the container, has less memory left than this."""
+    recycle_memory_bytes: int | None = None
+    """Resident memory of the node beyond which it ends softly, to be started anew; null: half of all there is."""
+    stall_s: Annotated[float, Field(ge=10)] = 180.0
+    """A node that takes no message for so long although some wait, and has none in work, ends softly, s."""
     lease_s: Annotated[float, Field(ge=1)] = 60.0
     """How long an upload stays a silent node's before another may take it, s. Renewed every third of it."""
     max_attempts: Annotated[int, Field(ge=1)] = 4
@@ -96,6 +111,11 @@ class WorkerSettings(BaseModel):
     grace_s: Annotated[int, Field(ge=0)] = 30
     """Time to finish what is in flight at a soft shutdown, s."""
 
+    @property
+    def threads(self) -> int:
+        """Messages that the node holds: those in flight, and some to choose the next from."""
+        return self.concurrency + max(1, self.concurrency // 2)
+
 
 class FeedSettings(BaseModel):
     """The change feed's push."""
@@ -104,6 +124,10 @@ class FeedSettings(BaseModel):
     """Valkey stream that changes are pushed to; null: none."""
     stream_url: str | None = None
     """Where that stream lives; null: the broker, if it is a Valkey or Redis."""
+    webhook_url: SecretStr | None = None
+    """Where events are POSTed to, signed; null: nowhere."""
+    webhook_secret: SecretStr | None = None
+    """What they are signed with: `whsec_` and base64 (https://www.standardwebhooks.com), at least 24 bytes."""
 
 
 class WebSettings(BaseModel):
@@ -112,7 +136,13 @@ class WebSettings(BaseModel):
     host: str = "127.0.0.1"
     port: int = 8400
     token: SecretStr | None = None
-    """Bearer token. Without one the gateway only serves the loopback address."""
+    """Bearer token that may do everything; `tagfarm tokens` makes others. Without any the gateway only serves the
+    loopback address."""
+    max_body_bytes: Annotated[int, Field(ge=1024)] = 256 * 1024
+    rate_per_s: Annotated[float, Field(gt=0)] = 50.0
+    """Calls a second of one token, lastingly."""
+    burst: Annotated[int, Field(ge=1)] = 100
+    """Calls of one token at once."""
 
 
 class SoundSettings(BaseModel):
@@ -139,6 +169,8 @@ class Settings(BaseSettings):
     sounds: SoundSettings = SoundSettings()
     feed: FeedSettings = FeedSettings()
     web: WebSettings = WebSettings()
+    celery: dict[str, Any] = {}
+    """Further options for Celery by its lower-case names, as JSON. What would lose or double work is refused."""
 
     @model_validator(mode="after")
     def _expand(self) -> Settings:
@@ -163,6 +195,11 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _safe(self) -> Settings:
         """Refuse combinations that lose or double work, and say what to write instead."""
+        if self.feed.webhook_url is not None and self.feed.webhook_secret is None:
+            raise ValueError(
+                "TAGFARM_FEED__WEBHOOK_URL is set without TAGFARM_FEED__WEBHOOK_SECRET: its receiver cannot tell who "
+                'sends. Set one: "whsec_$(openssl rand -base64 32)".'
+            )
         if self.broker.is_valkey and self.broker.visibility_timeout_s <= self.job_deadline_s:
             raise ValueError(
                 f"TAGFARM_BROKER__VISIBILITY_TIMEOUT_S={self.broker.visibility_timeout_s} is not longer than the "

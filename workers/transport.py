@@ -18,6 +18,8 @@ from kombu.utils.json import loads
 
 LOOK_AGAIN_S = 0.2
 """How long a node that found no message waits before it looks again."""
+FLOOR = 8
+"""Every so many messages the queues are asked in reverse order."""
 NEVER = "tagfarm:never"
 """The key that is never filled."""
 
@@ -59,6 +61,7 @@ class Channel(redis.Channel):
         self._lists: list[str] = []
         self._asked = ""
         self._look = True
+        self._taken = 0
 
     def basic_consume(self, queue: str, no_ack: bool, *args: Any, **kwargs: Any) -> Any:
         """Consume from a queue, and remember whether its messages will be acknowledged."""
@@ -73,6 +76,8 @@ class Channel(redis.Channel):
         self._in_poll = connection
         self._brpop_sent_at = monotonic()
         if self._look:
+            if self._taken % FLOOR == FLOOR - 1:  # now and then from behind, so that the last queue never starves
+                queues = [*reversed(queues)]
             self._lists = [self._q_for_pri(queue, priority) for priority in self.priority_steps for queue in queues]
             noted = [int(queue in self._unacknowledged) for _ in self.priority_steps for queue in queues]
             keys = [f"{self.global_keyprefix}{key}" for key in (self.unacked_index_key, self.unacked_key, *self._lists)]
@@ -94,6 +99,7 @@ class Channel(redis.Channel):
             if self._asked == "BRPOP" or not found:
                 raise Empty
             place, payload = found
+            self._taken += 1
             queue = self._lists[place - 1].rsplit(self.sep, 1)[0]
             self._queue_cycle.rotate(queue)
             self.connection._deliver(loads(bytes_to_str(payload)), queue)

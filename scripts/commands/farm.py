@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 
 from scripts.console import emit, err, fail, out
+from tasks.queues import QUEUES
 
 Roots = Annotated[
     list[Path] | None, typer.Option("--root", help="Folder that file:// may read; repeat. Default: here.")
@@ -58,8 +59,8 @@ def up(
                 while True:
                     alive = sum(node.poll() is None for node in farm.nodes)
                     live.update(_status(store.counts(), farm.queue_lengths(), alive, time.monotonic() - started))
-                    if alive == 0:
-                        fail(f"every node has ended; see {log_path}")
+                    if alive < nodes and not farm.revive():
+                        fail(f"nodes end as soon as they start; see {log_path}")
                     time.sleep(0.5)
         except KeyboardInterrupt:
             err.print("stopping: what is in flight is finished first")
@@ -85,9 +86,9 @@ def _status(counts: dict[str, int], queues: dict[str, int], alive: int, seconds:
 
 def worker(
     context: typer.Context,
-    queues: Annotated[
-        str, typer.Option("-Q", "--queues", help="Queues to serve, the urgent first.")
-    ] = "uploads,backfill",
+    queues: Annotated[str, typer.Option("-Q", "--queues", help="Queues to serve, the urgent first.")] = ",".join(
+        QUEUES
+    ),
     concurrency: Annotated[int | None, typer.Option("-c", "--concurrency", help="Uploads in flight.")] = None,
     name: Annotated[str, typer.Option(help="The node's name.")] = "tagfarm",
     log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING, ERROR.")] = "INFO",
@@ -96,8 +97,10 @@ def worker(
     from workers.app import app
     from workers.settings import settings
 
+    if concurrency is not None:
+        settings().worker.concurrency = concurrency
     arguments = ["worker", "-P", "threads", "-Q", queues, "-l", log_level, "-n", f"{name}@%h"]
-    arguments += ["-c", str(concurrency or settings().worker.concurrency), *context.args]
+    arguments += ["-c", str(settings().worker.threads), *context.args]
     app.worker_main(arguments)
 
 
@@ -120,6 +123,42 @@ def doctor(
     raise typer.Exit(1 if any(finding.state == "bad" for finding in findings) else 0)
 
 
+def queues(
+    revive: Annotated[bool, typer.Option("--revive", help="RabbitMQ: dead letters go back into their queues.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One queue a line.")] = False,
+) -> None:
+    """How long the queues are, and how old what waits in them; on RabbitMQ also what was delivered too often."""
+    from celery import Celery
+    from kombu.exceptions import OperationalError
+
+    from scripts.local import open_store
+    from tasks.queues import DEAD_QUEUE, is_amqp, queue_depths
+    from tasks.queues import revive as revive_dead
+    from workers.settings import settings
+
+    url = settings().broker.url
+    broker = Celery("tagfarm-queues", broker=url)
+    broker.conf.broker_transport_options = {"confirm_publish": True} if is_amqp(url) else {}
+    try:
+        if revive:
+            err.print(f"{revive_dead(broker)} dead letters are back in their queues")
+        depths = queue_depths(broker, (*QUEUES, DEAD_QUEUE) if is_amqp(url) else QUEUES)
+    except (OperationalError, OSError) as error:
+        fail(f"the broker cannot be reached ({error}); is the farm up? run: tagfarm up")
+    ages = {age.queue: age for age in open_store().queue_ages()}
+    table = Table(box=None, header_style="dim")
+    for name in ("queue", "messages", "in the ledger", "oldest there, s"):
+        table.add_column(name, justify="left" if name == "queue" else "right")
+    for queue, depth in depths.items():
+        age = ages.get(queue)
+        waiting, oldest_s = (age.waiting, round(age.oldest_s, 1)) if age else (0, None)
+        if as_json:
+            emit({"queue": queue, "messages": depth, "ledger_waiting": waiting, "ledger_oldest_s": oldest_s})
+        table.add_row(queue, str(depth), str(waiting), "" if oldest_s is None else f"{oldest_s:.0f}")
+    if not as_json:
+        out.print(table)
+
+
 def web(
     host: Annotated[str | None, typer.Option(help="Default: TAGFARM_WEB__HOST.")] = None,
     port: Annotated[int | None, typer.Option(help="Default: TAGFARM_WEB__PORT.")] = None,
@@ -129,13 +168,16 @@ def web(
 
     from scripts.local import open_artifacts, open_store
     from tasks.enqueue import Sender
+    from web.access import LOOPBACK_HOSTS, WebLimits
     from web.gateway import create_gateway
     from workers.settings import settings
 
     web_settings = settings().web
     address = host or web_settings.host
     token = web_settings.token.get_secret_value() if web_settings.token else None
-    if address not in ("127.0.0.1", "::1", "localhost") and not token:
-        fail(f"{address} is not the loopback address: set TAGFARM_WEB__TOKEN first", code=2)
-    gateway = create_gateway(open_store(create=True), open_artifacts(), Sender(settings().broker.url), token)
+    store = open_store(create=True)
+    if address not in LOOPBACK_HOSTS and not token and not store.list_tokens():
+        fail(f"{address} is not the loopback address: make a token first: tagfarm tokens create NAME", code=2)
+    limits = WebLimits(web_settings.max_body_bytes, web_settings.rate_per_s, web_settings.burst)
+    gateway = create_gateway(store, open_artifacts(), Sender(settings().broker.url), token, limits)
     uvicorn.run(gateway, host=address, port=port or web_settings.port, log_level=os.environ.get("LOG_LEVEL", "info"))

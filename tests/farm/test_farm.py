@@ -36,6 +36,9 @@ def test_an_environment_with_only_celery_can_enqueue(farm, media: Path, tmp_path
         "import sys, celery\n"
         "try:\n    import pydantic\n    sys.exit('not an environment with only Celery')\nexcept ImportError: pass\n"
         "app = celery.Celery(broker=sys.argv[1])\n"
+        "if sys.argv[1].startswith('amqp'):\n"
+        "    from kombu import Exchange, Queue\n"
+        "    app.conf.task_queues = [Queue('uploads', Exchange('uploads'), routing_key='uploads', no_declare=True)]\n"
         "app.send_task('tagfarm.tag_upload', queue='uploads',\n"
         "    kwargs={'upload': {'upload_id': 'plain', 'media': sys.argv[2], 'a_newer_field': 1}})\n"
     )
@@ -105,14 +108,14 @@ def test_a_message_that_is_no_upload_is_kept_for_people(farm) -> None:
 def test_the_stream_carries_what_the_feed_has(farm, media: Path) -> None:
     farm.send("streamed", media / "silent.mp4")
     farm.document("streamed")
-    client = redis.Redis.from_url(farm.embedded.broker_url, decode_responses=True)
+    client = redis.Redis.from_url(farm.stream_url, decode_responses=True)
 
     def last() -> int:
-        entries = client.xrevrange("tagfarm:feed", count=1)
+        entries = client.xrevrange(farm.stream, count=1)
         return int(entries[0][1]["cursor"]) if entries else 0
 
     farm.wait(lambda: last() == farm.store.feed_head(), "the stream to catch up")
-    cursors = [int(fields["cursor"]) for _, fields in client.xrange("tagfarm:feed")]
+    cursors = [int(fields["cursor"]) for _, fields in client.xrange(farm.stream)]
     assert cursors == list(range(1, len(cursors) + 1))
     client.close()
 

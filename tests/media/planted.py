@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import socket
 import time
 from functools import partial
@@ -78,6 +79,12 @@ class Villain(Counter):
     def do_memory_error(self) -> None:
         raise MemoryError
 
+    def do_flood(self) -> None:
+        (folder,) = {Path(link).parent for fd in range(3, 64) if "decoded-" in (link := link_of(fd))}
+        for number in range(10_000):
+            (folder / f"flood{number}").write_bytes(bytes(1 << 20))
+            time.sleep(0.005)
+
     def do_nothing(self) -> None:
         pass
 
@@ -100,6 +107,20 @@ class Intruder(Villain):
             "signal": lambda: os.kill(os.getppid(), 0),
             "udp": lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("192.0.2.1", 9)),
             "tcp": lambda: socket.create_connection(("192.0.2.1", 9), timeout=0.5),
+            "shell": lambda: refused_if(os.system("true") != 0),
+            "fork": fork,
+            "fork bomb": fork_bomb,
+            "any socket": lambda: socket.socket(socket.AF_UNIX),
+            "netlink": lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW),
+            "trace": lambda: call("ptrace", 16, os.getppid(), 0, 0),
+            "limits of the parent": lambda: resource.prlimit(os.getppid(), resource.RLIMIT_CPU, (1, 1)),
+            "raise a limit": lambda: resource.setrlimit(resource.RLIMIT_CPU, (10**6, 10**6)),
+            "namespace": lambda: call("unshare", 0x10000000),
+            "memory of the parent": lambda: os.open(f"/proc/{os.getppid()}/mem", os.O_RDONLY),
+            "io_uring": lambda: call("syscall", 425, 1, ctypes.create_string_buffer(256)),
+            "bpf": lambda: call("syscall", 321, 0, ctypes.create_string_buffer(256), 128),
+            "mount": lambda: call("mount", b"none", b"/", b"tmpfs", 0, None),
+            "user": lambda: os.setuid(12345),
             "environ of the parent": lambda: Path(f"/proc/{os.getppid()}/environ").read_bytes(),
         }
         done = {}
@@ -107,10 +128,46 @@ class Intruder(Villain):
             try:
                 attempt()
                 done[name] = "done"
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 done[name] = type(error).__name__
         done["descriptors"] = ",".join(str(fd) for fd in range(64) if is_open(fd))
         return done
+
+
+def link_of(fd: int) -> str:
+    try:
+        return str(Path(f"/proc/self/fd/{fd}").readlink())
+    except OSError:
+        return ""
+
+
+def refused_if(condition: bool) -> None:
+    if condition:
+        raise PermissionError
+
+
+def call(name: str, *arguments: object) -> None:
+    """A call of the C library; raises what it says went wrong."""
+    function = getattr(ctypes.CDLL(None, use_errno=True), name)
+    if function(*arguments) < 0:
+        raise OSError(ctypes.get_errno(), "refused")
+
+
+def fork() -> None:
+    if os.fork() == 0:
+        os._exit(0)
+
+
+def fork_bomb() -> None:
+    children = 0
+    try:
+        while children < 1000:
+            if os.fork() == 0:
+                time.sleep(30)
+                os._exit(0)
+            children += 1
+    finally:
+        refused_if(children == 0)
 
 
 class Unspeakable(Counter):

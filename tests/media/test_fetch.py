@@ -212,7 +212,10 @@ def test_a_download(dest: Path) -> None:
     "host",
     [
         "127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "169.254.169.254", "127.1", "2130706433",
-        "0x7f000001", "017700000001", "[fe80::1%25lo]",
+        "0x7f000001", "017700000001", "[fe80::1%25lo]", "0177.0.0.1", "0x7f.1", "00000177.0.0.1", "127.0.0.1.",
+        "localhost.", "ip6-localhost", "[::]", "[::ffff:7f00:1]", "[0:0:0:0:0:ffff:127.0.0.1]", "[64:ff9b::7f00:1]",
+        "[2002:7f00:1::]", "[::7f00:1]", "[fc00::1]", "[ff02::1]", "①②⑦.⓪.⓪.①", "127。0。0。1", "１２７.0.0.1",
+        "8.8.8.8@127.0.0.1", "a:b@127.0.0.1", "8.8.8.8%2f@127.0.0.1", "127.0.0.1%00.example.com", "0",
     ],
 )  # fmt: skip
 def test_the_farms_own_network_is_not_reached(host: str, dest: Path) -> None:
@@ -238,6 +241,32 @@ def test_the_name_is_resolved_once_and_the_answer_is_kept(dest: Path) -> None:
     with server(lambda handler: send(handler, body=b"x")) as port:
         assert fetch(f"http://rebind.test:{port}/", dest, policy).bytes == 1
     assert next(answers) == ["192.0.2.1"]
+
+
+def test_a_name_that_changes_its_answer_at_a_redirect_is_checked_again(dest: Path, monkeypatch) -> None:
+    """DNS rebinding by way of a redirect to the same name: 127.0.0.1 counts as public here, 127.0.0.2 is inside."""
+    hits = []
+    answers = iter([["127.0.0.1"], ["127.0.0.2"]])
+    policy = FetchPolicy(allow_http=True, resolver=lambda host, port: next(answers))
+    monkeypatch.setattr(fetch_http, "is_public", lambda address: address == "127.0.0.1")
+    with server(lambda handler: hits.append(1) or send(handler, 302, Location="/again")) as port:
+        monkeypatch.setattr(fetch_http, "PORTS", {port})
+        error = refused(f"http://rebind.test:{port}/", dest, policy)
+    assert error.reason == "the host is not on the public internet"
+    assert len(hits) == 1
+
+
+@pytest.mark.parametrize(
+    "uri", ["https://127.0.0.1\\@8.8.8.8/", "https://127.0.0.1#@8.8.8.8/", "https://8.8.8.8\t@127.0.0.1/"]
+)
+def test_what_two_parsers_may_read_in_two_ways_leads_nowhere_inside(uri: str, dest: Path) -> None:
+    asked: list[str] = []
+
+    def resolver(host: str, port: int) -> list[str]:
+        asked.append(host)
+        return ["127.0.0.1"]
+
+    assert refused(uri, dest, FetchPolicy(resolver=resolver)).outcome == "unsupported"
 
 
 def test_each_redirect_is_checked(dest: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -320,6 +349,48 @@ def test_a_server_that_dribbles_is_cut_off(dest: Path) -> None:
     assert time.monotonic() - start < 3
 
 
+@pytest.mark.parametrize("part", ["status line", "headers", "trailing"])
+def test_a_server_that_dribbles_before_its_answer_is_cut_off(part: str, dest: Path) -> None:
+    """Each byte comes long before any timeout between bytes."""
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        head = {
+            "status line": b"H",
+            "headers": b"HTTP/1.1 200 OK\r\nX-",
+            "trailing": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;",
+        }[part]
+        handler.wfile.write(head)
+        for _ in range(100):
+            handler.wfile.write(b"x")
+            handler.wfile.flush()
+            time.sleep(0.05)
+
+    policy = FetchPolicy(allow_http=True, allow_private=True, resolver=LOCAL.resolver, deadline_s=0.6)
+    start = time.monotonic()
+    with server(answer) as port:
+        with pytest.raises((MediaError, FetchUnavailable)) as failure:
+            fetch(f"http://media.test:{port}/", dest, policy)
+        # What starts like no HTTP at all may be told as that.
+        assert part == "status line" or failure.value.outcome == "timeout"
+    assert time.monotonic() - start < 3
+
+
+def test_a_part_of_a_file_is_not_taken_for_it(dest: Path) -> None:
+    def short(handler: BaseHTTPRequestHandler) -> None:
+        send(handler, 206, body=b"half", Content_Range="bytes 0-3/100", Content_Length="4")
+
+    with server(short) as port:
+        assert "206" in refused(f"http://media.test:{port}/", dest, LOCAL).reason
+
+    def torn(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        handler.connection.shutdown(socket.SHUT_RDWR)
+
+    with server(torn) as port, pytest.raises(FetchUnavailable):
+        fetch(f"http://media.test:{port}/", dest, LOCAL)
+    assert list(dest.iterdir()) == []
+
+
 def test_what_may_work_later_is_told_apart(dest: Path) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
@@ -398,23 +469,81 @@ def test_the_certificate_must_be_the_names(certificate: Path, dest: Path) -> Non
 # --- object stores ---
 
 
+def memory(**options: object) -> FetchPolicy:
+    roots = {"object_roots": ("memory://bucket",)}
+    return FetchPolicy(object_schemes=frozenset({"memory"}), **{**roots, **options})  # type: ignore[arg-type]
+
+
 def test_objects_are_streamed_through_fsspec(dest: Path) -> None:
     import fsspec
 
     fsspec.filesystem("memory").pipe("/bucket/clip.mp4", BODY)
-    policy = FetchPolicy(object_schemes=frozenset({"memory"}))
-    assert fetch("memory://bucket/clip.mp4", dest, policy).sha256 == hashlib.sha256(BODY).hexdigest()
+    assert fetch("memory://bucket/clip.mp4", dest, memory()).sha256 == hashlib.sha256(BODY).hexdigest()
     (dest / "media").unlink()
-    assert refused("memory://bucket/none", dest, policy).reason == "there is no such object"
-    small = FetchPolicy(object_schemes=frozenset({"memory"}), max_bytes=10)
-    assert refused("memory://bucket/clip.mp4", dest, small).outcome == "too_large"
+    assert refused("memory://bucket/none", dest, memory()).reason == "there is no such object"
+    assert refused("memory://bucket/clip.mp4", dest, memory(max_bytes=10)).outcome == "too_large"
     assert refused("memory://bucket/clip.mp4", dest, FetchPolicy()).outcome == "unsupported"
 
 
-def test_a_missing_object_store_library_is_told(dest: Path) -> None:
-    try:
-        import s3fs  # noqa: F401
-    except ImportError:
-        assert "pip install s3fs" in refused("s3://bucket/clip.mp4", dest, FetchPolicy()).reason
-    else:
-        pytest.skip("s3fs is installed")
+@pytest.mark.parametrize(
+    "uri", ["other/clip.mp4", "bucket-2/clip.mp4", "bucket/../other/clip.mp4", "bucket/a//b", "bucket", "bucket/", ""]
+)
+def test_only_objects_under_the_roots_are_read(uri: str, dest: Path) -> None:
+    assert "settings allow" in refused(f"memory://{uri}", dest, memory()).reason
+    assert "no bucket" in refused(f"memory://{uri}", dest, memory(object_roots=())).reason
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[dict[str, object]]:
+    """Options for a real S3 API server, with a bucket of ours and one of somebody else's."""
+    pytest.importorskip("s3fs")
+    moto = pytest.importorskip("moto.server")
+    import fsspec
+
+    running = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    running.start()
+    host, port = running.get_host_and_port()
+    options = {"endpoint_url": f"http://{host}:{port}", "key": "k", "secret": "s", "use_listings_cache": False}
+    system = fsspec.filesystem("s3", **options)
+    for bucket in ("uploads", "private"):
+        system.mkdir(bucket)
+        system.pipe(f"{bucket}/a folder/clip é.mp4", BODY)
+    yield options
+    running.stop()
+
+
+def test_s3_objects_are_read_from_a_real_server(s3: dict[str, object], dest: Path) -> None:
+    policy = FetchPolicy(object_roots=("s3://uploads",), object_options={"s3": s3})
+    fetched = fetch("s3://uploads/a folder/clip é.mp4", dest, policy)
+    assert fetched.sha256 == hashlib.sha256(BODY).hexdigest() and fetched.path.read_bytes() == BODY
+    (dest / "media").unlink()
+    assert refused("s3://uploads/none.mp4", dest, policy).reason == "there is no such object"
+    assert refused("s3://nowhere/none.mp4", dest, policy).outcome == "unsupported"
+    assert "settings allow" in refused("s3://private/a folder/clip é.mp4", dest, policy).reason
+    small = FetchPolicy(object_roots=("s3://uploads",), object_options={"s3": s3}, max_bytes=100)
+    assert refused("s3://uploads/a folder/clip é.mp4", dest, small).outcome == "too_large"
+
+
+def test_an_s3_server_that_is_away_may_come_back(dest: Path) -> None:
+    pytest.importorskip("s3fs")
+    options = {
+        "endpoint_url": "http://127.0.0.1:1",
+        "key": "k",
+        "secret": "s",
+        "config_kwargs": {"retries": {"max_attempts": 0}},
+    }
+    policy = FetchPolicy(object_roots=("s3://uploads",), object_options={"s3": options})
+    with pytest.raises(FetchUnavailable) as failure:
+        fetch("s3://uploads/x.mp4", dest, policy)
+    assert "127.0.0.1" not in str(failure.value)
+
+
+def test_a_missing_object_store_library_is_told(dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fsspec
+
+    def missing(*_: object, **__: object) -> None:
+        raise ImportError("Install s3fs to access S3")
+
+    monkeypatch.setattr(fsspec, "filesystem", missing)
+    policy = FetchPolicy(object_roots=("s3://bucket",))
+    assert "pip install s3fs" in refused("s3://bucket/clip.mp4", dest, policy).reason

@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 
-from media import landlock
+from media import landlock, seccomp
 from media.pool import CLOSE_CHECK_S, DecoderPool, DecodersUnusable
 from media.types import Limits, MediaError
 
@@ -29,6 +29,7 @@ def load_planted():
 
 
 planted = load_planted()
+REFUSED = {"OSError", "PermissionError", "ValueError"}
 
 
 def decoders() -> list[psutil.Process]:
@@ -128,9 +129,24 @@ def test_a_decoder_that_was_taken_over_gets_nowhere(clip: Path, scratch: Path, t
         assert tried[name] == "PermissionError", name
     if landlock.version() >= 6:
         assert tried["signal"] == "PermissionError"
-    assert tried["udp"] == "OSError" and tried["tcp"] in {"OSError", "PermissionError"}
+    assert tried["udp"] in REFUSED and tried["tcp"] in REFUSED
+    if seccomp.supported() is None:
+        for name in (
+            "shell", "fork", "fork bomb", "any socket", "netlink", "trace", "limits of the parent", "namespace",
+            "memory of the parent", "io_uring", "bpf", "mount", "user", "raise a limit",
+        ):  # fmt: skip
+            assert tried[name] in REFUSED, (name, tried[name])
     assert secret.read_text() == "s3cret"
     assert len(tried["descriptors"].split(",")) <= 6  # the standard three, the upload, the waveform
+
+
+def test_a_decoder_that_fills_its_scratch_is_stopped(clip: Path, scratch: Path) -> None:
+    limits = Limits(deadline_s=30.0, scratch_bytes=40 << 20)
+    with DecoderPool(1, limits, [planted.villain("flood")]) as pool:
+        with pytest.raises(MediaError) as failure:
+            pool.decode(clip, scratch)
+        assert (failure.value.outcome, failure.value.reason) == ("too_large", "decoding it writes more than 40 MiB")
+    assert list(scratch.iterdir()) == []
 
 
 def test_many_threads_share_a_pool(clip: Path, studio, scratch: Path) -> None:

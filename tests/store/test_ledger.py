@@ -215,3 +215,15 @@ def test_nothing_counts_against_a_request_but_its_own_attempts(store: Store, wor
         clock.pass_s(61)
     assert store.status("u1").attempts == 3
     assert work.start(request_hash="h2").number == 1
+
+
+def test_an_attempt_knows_how_many_before_it_were_lost_with_their_nodes(store: Store, work, clock) -> None:
+    assert work.start().lost == 0
+    for lost in (1, 2):
+        clock.pass_s(61)
+        assert work.start().lost == lost
+    third = work.start("u2")
+    store.fail(third.attempt_id, "failed: X")
+    assert work.start("u2").lost == 0, "it failed; its node lived on"
+    clock.pass_s(61)
+    assert work.start("u1", "another request").lost == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ from celery.exceptions import Reject
 
 import tasks.tag_upload
 from media.fetch_policy import FetchUnavailable
+from media.types import DecoderDied
 from models.soundid.fingerprint import Fingerprint
 from store.artifacts import ArtifactStore
 from store.store import Started, Store, StoreUnavailable
@@ -25,6 +27,7 @@ from tasks.leases import LeaseKeeper
 from tasks.lineup import LineupSwitch
 from tasks.pipeline import Analysis
 from tasks.sound_library import SoundLibrary
+from tasks.sweep import sweep
 
 
 @pytest.fixture
@@ -158,6 +161,7 @@ def test_a_store_that_is_away_leaves_the_message_with_the_broker(monkeypatch) ->
             raise StoreUnavailable("away")
 
     monkeypatch.setattr(tasks.tag_upload, "STORE_AWAY_S", 0.0)
+    monkeypatch.setattr(tasks.tag_upload, "HOLD_S", 0.0)
     runtime.install(Away())  # type: ignore[arg-type]
     try:
         with pytest.raises(Reject) as rejected:
@@ -174,3 +178,39 @@ def test_a_failed_commit_leaves_no_artifact(desk: Desk, fingerprint: Fingerprint
     with pytest.raises(Exception, match="live"):
         desk._commit(TagUpload(upload_id="u1", media="file:///x"), attempt, analysis)
     assert [path for path in (tmp_path / "artifacts").rglob("*") if path.is_file()] == []
+
+
+def test_a_decoder_that_dies_is_tried_again_and_then_left_to_the_sweeper(desk: Desk, monkeypatch) -> None:
+    deadly = raising(desk, DecoderDied("SIGSEGV"), monkeypatch)
+    assert [deadly.handle(MESSAGE) for _ in range(4)] == ["retry", "retry", "retry", "known"]
+    later = Store.open(str(desk.store._database.url), clock=lambda: datetime.now(UTC) + timedelta(hours=1))
+    sent: list[Any] = []
+    assert sweep(later, lambda *message: sent.append(message), 3) == 0
+    assert sent == []
+    document = desk.store.document("u1")
+    assert document is not None
+    assert document["outcome"] == "quarantined"
+    assert "SIGSEGV" in document["reason"]
+    assert deadly.handle(MESSAGE) == "known", "it stays so until asked"
+    later.close()
+
+
+def test_two_sweepers_send_each_upload_once(desk: Desk) -> None:
+    for number in range(40):
+        desk.store.register(f"u{number}", {"upload_id": f"u{number}"}, "h")
+    later = Store.open(str(desk.store._database.url), clock=lambda: datetime.now(UTC) + timedelta(hours=1))
+    sent: list[str] = []
+    together = threading.Barrier(4)
+
+    def beat(name: str) -> None:
+        together.wait()
+        for _ in range(3):
+            sweep(later, lambda message, queue, priority: sent.append(message["upload_id"]), 3, name)
+
+    threads = [threading.Thread(target=beat, args=(f"beat{number}",)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(sent) == sorted(f"u{number}" for number in range(40))
+    later.close()

@@ -14,4 +14,4 @@ def test_every_name_that_was_ever_published_works() -> None:
 
 def test_each_queue_has_its_own_key() -> None:
     queues = {queue.name: (queue.exchange.name, queue.routing_key) for queue in app.conf.task_queues}
-    assert queues == {"uploads": ("uploads", "uploads"), "backfill": ("backfill", "backfill")}
+    assert queues == {name: (name, name) for name in ("uploads", "uploads.overflow", "backfill")}

@@ -57,7 +57,9 @@ def test_an_upload_goes_to_the_queue(client: TestClient, valkey: ValkeyServer) -
 
 def test_a_broker_that_is_away_is_a_503(store: Store, tmp_path: Path) -> None:
     gateway = create_gateway(store, ArtifactStore(tmp_path.as_uri()), Sender("redis://127.0.0.1:1/0"), None)
-    response = TestClient(gateway).post("/v1/uploads", json={"upload_id": "u2", "media": "file:///a.mp4"})
+    response = TestClient(gateway, base_url="http://localhost").post(
+        "/v1/uploads", json={"upload_id": "u2", "media": "file:///a.mp4"}
+    )
     assert response.status_code == 503
 
 

@@ -36,8 +36,11 @@ def test_a_running_embedded_farm_is_found(tmp_path: Path) -> None:
     assert settings(tmp_path, broker={"url": "amqp://h"}).broker.url == "amqp://h"
 
 
-def test_rabbitmq_gets_no_valkey_options(tmp_path: Path) -> None:
-    assert "broker_transport_options" not in celery_config(settings(tmp_path, broker={"url": "amqp://guest@h//"}))
+def test_rabbitmq_gets_its_own_options(tmp_path: Path) -> None:
+    config = celery_config(settings(tmp_path, broker={"url": "amqp://guest@h//"}))
+    assert config["broker_transport_options"] == {"confirm_publish": True}
+    assert "visibility_timeout" not in config
+    assert config["task_queues"][0].queue_arguments["x-queue-type"] == "quorum"
 
 
 def test_the_sound_index_is_this_machines_or_shared(tmp_path: Path) -> None:
