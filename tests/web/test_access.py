@@ -56,6 +56,11 @@ def test_a_token_may_do_what_its_scopes_say(store: Store, broker: str, tmp_path:
     assert gateway.get("/v1/feed", headers=bearer(reads)).status_code == 200
     assert gateway.get("/v1/feed", headers=bearer("everything")).status_code == 200
     assert gateway.get("/v1/feed").status_code == 401
+    decides = store.create_token("c", ["label"]).text
+    label = {"tag": "animals/cat", "decision": "reject", "by": "ada"}
+    assert gateway.post("/v1/uploads/u2/labels", json=label, headers=bearer(decides)).status_code == 404
+    assert gateway.post("/v1/uploads/u2/labels", json=label, headers=bearer(sends)).status_code == 403
+    assert gateway.get("/v1/uploads/u2/labels", headers=bearer(decides)).status_code == 403
 
 
 def test_a_revoked_token_is_worthless_at_once(store: Store, broker: str, tmp_path: Path) -> None:
