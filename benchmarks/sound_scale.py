@@ -161,8 +161,8 @@ def body(data: dict[str, Any]) -> str:
     ]
     return (
         f"{data['asked']} questions a row, the same for each size, asked in turn. CPU: median of a question's process "
-        f"time, its fingerprint made before. {sizes[0]} tracks are the corpus's, the first {TRACK_S:.0f} s of each. Beside "
-        f"them and distractors the larger sizes hold {data['variants']} real tracks at other speeds. "
+        f"time, its fingerprint made before. {sizes[0]} tracks are the corpus's, the first {TRACK_S:.0f} s of each. "
+        f"Beside them and distractors the larger sizes hold {data['variants']} real tracks at other speeds. "
         "Distractors are real peak streams cut into pieces of 2 to 100 s, played at tempi from 0.72 to 1.38, moved by "
         "3.5 to 8 semitones the other way, so that no way of playing that is tried fits: at 100,000 tracks about 400 "
         "transposed kin of each track that is asked for. Their whitened signs are random but as long as real ones, so "
