@@ -13,6 +13,7 @@ import typer
 
 from scripts.commands import (
     data,
+    drift,
     evaluate,
     farm,
     feed,
@@ -56,6 +57,7 @@ app.add_typer(weights.app, name="weights")
 app.add_typer(sounds.app, name="sounds")
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
+models.app.command("drift")(drift.drift)
 app.add_typer(models.app, name="models")
 app.add_typer(shadow.app, name="shadow")
 app.add_typer(labels.app, name="labels")

@@ -15,7 +15,8 @@ from sqlalchemy import Connection, Row, and_, insert, select, update
 
 from store.engine import Database, count_up, insert_new
 from store.errors import NothingToRollBack
-from store.schema import ALIASES_COUNTER, Alias, AliasChange
+from store.schema import ALIASES_COUNTER
+from store.schema_models import Alias, AliasChange
 
 AliasName = Literal["champion", "challenger", "shadow"]
 ALIASES: tuple[AliasName, ...] = get_args(AliasName)

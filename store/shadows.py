@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, select
 
 from store.engine import Database
-from store.schema import ShadowAnswer, Tag, TaggerState
+from store.schema import Tag, TaggerState
+from store.schema_models import ShadowAnswer
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,7 @@ from .judges import Judge
 from .metrics import Interval, LabelMetrics, draws, f1, interval, label_metrics, mean, reliability
 
 LEAST_JUDGED = 5
-"""A label with fewer uploads that have it, or that have it not, is shown, and takes no part in the verdict: one upload
-would decide, or what it says wrongly would not be seen."""
+"""A label with fewer uploads that have it, or that have it not, is shown, and takes no part in the verdict."""
 MOST_LOSS = 0.01
 """Of F1 or average precision: a label that loses more stops a version."""
 WORST = 50

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
@@ -81,7 +80,7 @@ def list_(as_json: AsJson = False) -> None:
 @app.command()
 def show(name: Name, as_json: AsJson = False) -> None:
     """One version: what it was trained on, how good it is for each label, and its history as an alias."""
-    version = _version(name)
+    version = version_of(name)
     history = [
         {"at": state.at.isoformat(), "action": state.action, "as": _use(state), "who": state.who, "why": state.why}
         for state in _history(version.tagger)
@@ -193,42 +192,6 @@ def history(
             out.print(plain(line), highlight=False)
 
 
-@app.command()
-def drift(
-    tagger: Annotated[str, typer.Argument(help="topics or events.")],
-    days: Annotated[int, typer.Option(min=1, help="How far back.")] = 7,
-    version: Annotated[str | None, typer.Option(help="TAGGER/NUMBER. Default: the champion.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Live traffic against a version's training data: label frequencies, scores, how often it says nothing.
-
-    `shift` is the population stability index of the scores: from 0.2 they are clearly distributed otherwise.
-    """
-    from models.registry.taggers import build_tagger
-    from models.training.statistics import Statistics
-    from scripts.local import open_store
-    from tasks.drift import by_day
-
-    champion = [state for state in _states() if (state.tagger, state.alias) == (tagger, "champion")]
-    number = champion[0].number if champion else None
-    if version is None and number is None:
-        fail(f"{tagger} has no trained champion: what tagfarm ships has no training data to compare with")
-    found = _version(version or f"{tagger}/{number}")
-    training = Statistics.of_json(found.manifest["statistics"])
-    spoken = build_tagger(found).version
-    for day in by_day(open_store(), tagger, spoken, training, datetime.now(UTC), days):
-        if as_json:
-            emit({"version": found.name, **day.to_json()})
-            continue
-        out.print(f"[bold]{day.day or f'the last {days} days'}[/]  {day.uploads} uploads", highlight=False)
-        table = Table("label", "in training", "live", "shift", header_style="bold", box=None)
-        for row in day.rows:
-            shift = "-" if row.score_shift is None else f"{row.score_shift:.3f}"
-            told = f"[red]{shift}[/]" if row.moved else shift
-            table.add_row(plain(row.label or "(unknown)"), f"{row.training:.1%}", f"{row.live:.1%}", told)
-        out.print(table)
-
-
 def _registry() -> Registry:
     from workers.settings import settings
     from workers.versions import open_registry
@@ -236,7 +199,8 @@ def _registry() -> Registry:
     return open_registry(settings())
 
 
-def _version(name: str) -> Version:
+def version_of(name: str) -> Version:
+    """A version by the name that a person typed; if it cannot be had, the command fails and says why."""
     from models.registry.versions import PACKAGED, VersionError, parse_name
 
     try:

@@ -17,7 +17,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="One object a line.")]
 @app.command("create")
 def create(
     name: Annotated[str, typer.Argument(help="Whose it is: `upload-service`.")],
-    scope: Annotated[list[str] | None, typer.Option(help="enqueue, read or label; repeat for several. Default: read.")] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="enqueue, read or label; repeat for several. Default: read.")
+    ] = None,
     days: Annotated[float | None, typer.Option(min=0.001, help="Valid for so long. Default: until revoked.")] = None,
     as_json: AsJson = False,
 ) -> None:

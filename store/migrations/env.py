@@ -3,6 +3,7 @@
 from alembic import context
 
 import store.schema_labels
+import store.schema_models
 import store.schema_retag  # noqa: F401
 from store.schema import Base
 
