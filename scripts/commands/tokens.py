@@ -18,7 +18,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="One object a line.")]
 def create(
     name: Annotated[str, typer.Argument(help="Whose it is: `upload-service`.")],
     scope: Annotated[
-        list[str] | None, typer.Option(help="enqueue, read or label; repeat for several. Default: read.")
+        list[str] | None, typer.Option(help="enqueue, read, label; repeat for several. Default: read.")
     ] = None,
     days: Annotated[float | None, typer.Option(min=0.001, help="Valid for so long. Default: until revoked.")] = None,
     as_json: AsJson = False,
