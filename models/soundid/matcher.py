@@ -35,7 +35,7 @@ STEP_FRAMES = 500
 """... every 5 s: any 3 s lie within one."""
 BANK_RANK = 12
 """Peaks that vote under other playings: those that fewer than so many neighbours exceed."""
-POSTINGS, BANK_POSTINGS = 400_000, 100_000
+POSTINGS, BANK_POSTINGS = 300_000, 100_000
 """Postings that are read at most: of the sounds as they are, and of each other playing."""
 MIN_GAIN = 9.0
 """What votes must be worth for an alignment to be looked at, nats."""
