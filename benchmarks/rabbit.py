@@ -73,6 +73,8 @@ class RabbitNode:
             "LANG": "C.UTF-8",
             "ERL_EPMD_PORT": str(self._mapper),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
+            # Or it would refuse to end while it thinks that a node lives that was just killed.
+            "ERL_EPMD_RELAXED_COMMAND_CHECK": "1",
             "RABBITMQ_NODENAME": self._name,
             "RABBITMQ_DIST_PORT": str(self._distribution),
             "RABBITMQ_MNESIA_BASE": str(self.home / "data"),
