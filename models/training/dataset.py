@@ -178,7 +178,7 @@ def read(folder: Path) -> DataSet:
         if content_hash(record["files"]) != record["hash"]:
             raise DataSetCorrupt(f"{folder / RECORD_FILE}: its hash is not that of its files; export it again")
         tensors = load((folder / TENSORS_FILE).read_bytes())
-        lines = (folder / ITEMS_FILE).read_text(encoding="utf-8").rstrip("\n").split("\n")
+        lines = [line for line in (folder / ITEMS_FILE).read_text(encoding="utf-8").split("\n") if line]
         data_set = DataSet(
             tagger=record["tagger"],
             taxonomy=record["taxonomy"],
