@@ -127,14 +127,19 @@ def main() -> int:
         except ValueError as error:
             parser.error(str(error))
         data = measure(chosen.rounds, chosen.negatives)
+        command = "python -m benchmarks.soundid --check"
+        made = _written(data, command)
         if peers:
             data["peers"] = side_by_side(peers, chosen.peer_rounds, Path(scratch))
+            _written(data, command + "".join(f" --peer {peer.name}=..." for peer in peers))
+    return report.check(made) if chosen.check else 0
+
+
+def _written(data: dict[str, Any], command: str) -> list[report.Bar]:
     made = bars(data)
-    command = "python -m benchmarks.soundid --check"
-    command += "".join(f" --peer {peer.name}=..." for peer in peers)
     page = report.write(NAME, title="Sound identity", command=command, bars=made, data=data, body=body(data))
     sys.stdout.write(f"{page}\n")
-    return report.check(made) if chosen.check else 0
+    return made
 
 
 if __name__ == "__main__":

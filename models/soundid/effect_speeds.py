@@ -32,7 +32,7 @@ MIN_GAIN = 5.0
 """What votes must be worth for an alignment to be judged, nats."""
 MORE_FRAMES = 300
 """Added to the length among which an effect's votes would be spread by chance."""
-RANK = 12
+RANK = 9
 """Peaks that vote: those that fewer than so many neighbours exceed."""
 JUDGED = 16
 """Alignments of a block that are judged, the best first."""

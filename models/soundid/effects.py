@@ -29,12 +29,12 @@ SHORTEST_SIGNS = 480
 """A shorter effect (0.09 s) has nothing to be told by."""
 MOST = 128
 """Effects whose filters are run over one upload."""
-LENGTHS = (32_768, 65_536)
+LENGTHS = (32_768, 40_960, 65_536)
 """Samples of a Fourier transform; what a filter's length leaves of it is so many lags."""
 TOGETHER = 8
 """Filters that are run at once: a transform of several rows takes less time a row."""
 KEPT = 256
-"""Transforms of effects that are kept: 64 MB of the longer."""
+"""Effects, and transforms of effects, that are kept: 64 MB of the longer transforms."""
 HEARD = 9.5
 """Correlation in units of chance from which on an effect is believed: the operating point."""
 HEARD_CHANGED = 8.0
@@ -98,6 +98,7 @@ class Effects:
         self.sounds = [sound for sound in view.effects(LONGEST_FRAMES) if 8 * len(view.signs(sound)) >= SHORTEST_SIGNS]
         """Their numbers in the view."""
         self._ids = [view.entry(sound).sound_id for sound in self.sounds]
+        self._lines: dict[int, Effect] = {}
         self._spectra: dict[tuple[int, int], npt.NDArray[np.complex64]] = {}
         self._votes: EffectVotes
         if before is not None and before._ids == self._ids:
@@ -125,16 +126,24 @@ class Effects:
         """What the filters of these effects answer, of about the same length some at a time."""
         by_length: dict[int, list[Effect]] = {}
         for number in tried:
-            sound = self.sounds[number]
-            signs = self.view.signs(sound)
-            effect = Effect(sound, unpacked(signs, 0, 8 * len(signs)))
+            effect = self._effect(self.sounds[number])
             by_length.setdefault(filters.length(len(effect.line)), []).append(effect)
         found: list[_Answer] = []
         for length, effects in by_length.items():
             effects.sort(key=lambda effect: len(effect.line))
             for first in range(0, len(effects), TOGETHER):
                 some = effects[first : first + TOGETHER]
-                found += filters.answers(some, np.stack([self._spectrum(effect, length) for effect in some]))
+                found += filters.answers(some, [self._spectrum(effect, length) for effect in some])
+        return found
+
+    def _effect(self, sound: int) -> Effect:
+        """An effect, kept."""
+        found = self._lines.get(sound)
+        if found is None:
+            if len(self._lines) >= KEPT:
+                self._lines.clear()
+            signs = self.view.signs(sound)
+            found = self._lines[sound] = Effect(sound, unpacked(signs, 0, 8 * len(signs)))
         return found
 
     def _spectrum(self, effect: Effect, length: int) -> npt.NDArray[np.complex64]:
@@ -187,7 +196,11 @@ class _Filters:
 
     def length(self, size: int) -> int:
         """Of the transforms for an effect of so many samples: all of a short upload in one, and few lengths in all."""
-        return next((length for length in LENGTHS if length >= len(self._line) + size), LENGTHS[-1])
+        return next((length for length in LENGTHS if self._whole(length, size)), LENGTHS[-1])
+
+    def _whole(self, length: int, size: int) -> bool:
+        """Whether one transform gives all lags: what goes around at its end meets the zeros before the upload."""
+        return length >= len(self._line) + -(-size // 2)
 
     def block(self, start: int, length: int) -> npt.NDArray[np.complex64]:
         """Transform of the upload from a sample on, which may lie before its first."""
@@ -200,21 +213,23 @@ class _Filters:
             self._blocks[start, length] = rfft(padded)
         return self._blocks[start, length]
 
-    def answers(self, effects: Sequence[Effect], spectra: npt.NDArray[np.complex64]) -> list[_Answer]:
-        """The lags at which effects may be there. Row by row their transforms, conjugate, all of one length."""
+    def answers(self, effects: Sequence[Effect], spectra: Sequence[npt.NDArray[np.complex64]]) -> list[_Answer]:
+        """The lags at which effects may be there. One by one their transforms, conjugate, all of one length."""
         from scipy.fft import irfft
 
-        length = 2 * (spectra.shape[1] - 1)
+        length = 2 * (len(spectra[0]) - 1)
         lowest = [-int((1 - LEAST_PART) * len(one.line)) for one in effects]
         highest = [len(self._line) - int(LEAST_PART * len(one.line)) for one in effects]
         longest = max(len(one.line) for one in effects)
         first, last = min(lowest), max(highest)
-        step = length - longest
-        products = [
-            irfft(self.block(start, length) * spectra, length, axis=1)[:, :step]
-            for start in range(first, max(first + 1, last), step)
-        ]
-        correlated = np.concatenate(products, axis=1) if len(products) > 1 else products[0]
+        step = length if self._whole(length, longest) else length - longest
+        parts = []
+        product = np.empty((len(effects), len(spectra[0])), dtype=np.complex64)
+        for start in range(first, max(first + 1, last), step):
+            for row, spectrum in zip(product, spectra, strict=True):
+                np.multiply(self.block(start, length), spectrum, out=row)
+            parts.append(irfft(product, length, axis=1, overwrite_x=True)[:, :step])
+        correlated = np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
         found: list[_Answer] = []
         for effect, row, low, high in zip(effects, correlated, lowest, highest, strict=True):
             if low < high:
@@ -227,11 +242,11 @@ class _Filters:
 @compiled
 def _level(correlated: npt.NDArray[np.float32], low: int, size: int, whole: int) -> npt.NDArray[np.float32]:
     """Correlation in units of noise's chance, at the lags from `low` on, of which some leave a part outside."""
-    level = np.empty(len(correlated), np.float32)
-    full = np.float32(1.0 / np.sqrt(size))
-    for at in range(len(correlated)):
-        within = min(low + at + size, whole) - max(low + at, 0)
-        level[at] = correlated[at] * (full if within == size else np.float32(1.0 / np.sqrt(max(1, within))))
+    level = correlated * np.float32(1.0 / np.sqrt(size))
+    for first, last in ((0, -low), (whole - size - low + 1, len(correlated))):
+        for at in range(max(0, first), min(last, len(correlated))):
+            within = min(low + at + size, whole) - max(low + at, 0)
+            level[at] = correlated[at] / np.float32(np.sqrt(max(1, within)))
     return level
 
 
