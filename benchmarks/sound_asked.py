@@ -12,7 +12,8 @@ import numpy as np
 
 from models.soundid.fingerprint import Fingerprint
 from models.soundid.index import DiskIndex
-from models.soundid.matcher import Matcher, SoundMatch
+from models.soundid.matcher import Matcher
+from models.soundid.uses import SoundMatch
 
 from .distortions import conditions
 from .recordings import CATALOGUE, RATE, STRANGERS, effects, floats, tracks, twins

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 
 from models.soundid.fingerprint import Fingerprint, FingerprintError
-from models.soundid.matcher import SoundMatch
+from models.soundid.uses import SoundMatch
 from store.store import KnownSound, SoundRow, Store, UnknownSound
 from tasks.sound_library import SoundLibrary
 

@@ -10,7 +10,8 @@ from typing import Protocol
 
 from models.soundid.fingerprint import Fingerprint, FingerprintError
 from models.soundid.index import Added, DiskIndex
-from models.soundid.matcher import Matcher, SoundMatch
+from models.soundid.matcher import Matcher
+from models.soundid.uses import SoundMatch
 from models.soundid.view import SoundIndex
 from store.sound_postings import ValkeyIndex
 from store.store import SoundRow

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from models.soundid.fingerprint import Fingerprint
-from models.soundid.matcher import SoundMatch
+from models.soundid.uses import SoundMatch
 from tasks.contract import Diversity, SoundUse, TagDocument
 
 ORIGINAL_SCORE = 1.0

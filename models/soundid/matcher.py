@@ -12,20 +12,20 @@ votes, have a lane of their own (`effects`).
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from models.soundid.coherence import SAMPLES_PER_FRAME, Waveform
 from models.soundid.effects import Effects
-from models.soundid.features import HOP_S, RATE
+from models.soundid.features import RATE
 from models.soundid.fingerprint import Fingerprint
 from models.soundid.index import DiskIndex
 from models.soundid.proposals import AS_IT_IS, STEPS_PER_SEMITONE, Alignment, Playing, bank, propose
 from models.soundid.refinement import refine
+from models.soundid.uses import MAX_OVERLAP, SoundMatch, Use, described, overlap
 from models.soundid.verify import Grid, explain, extend, verify
 from models.soundid.view import IndexView, SoundIndex
 
@@ -72,66 +72,6 @@ AGREES_SCALE = 6.0
 AGREES_SHARE = 0.35
 """And so much of the sound's peaks must be there."""
 
-MAX_OVERLAP = 0.5
-"""Share of a use that may lie in another use of the same sound: loops align with themselves in many ways."""
-SNAP_S = 0.3
-"""A range that ends so close to an end of the upload or of the sound reaches it."""
-EXACT_TEMPO = 0.002
-EXACT_STEPS = 1.0
-"""Nearer to the catalogue's tempo and pitch than this, a sound is said to be played as it is."""
-
-
-@dataclass(frozen=True)
-class SoundMatch:
-    """One use of a known sound.
-
-    Attributes:
-        sound_id, kind, title: as in the catalogue.
-        score: 0.5 at the operating point to 1.
-        range: start and end in the upload, s.
-        offset_s: where in the sound the range starts, s.
-        speed: tempo against the catalogue's; 1.0 is as it is there.
-        pitch_semitones: pitch against the catalogue's; 0.0 is as it is there.
-    """
-
-    sound_id: str
-    kind: str
-    title: str | None
-    score: float
-    range: tuple[float, float]
-    offset_s: float
-    speed: float = 1.0
-    pitch_semitones: float = 0.0
-
-
-@dataclass(frozen=True)
-class _Use:
-    """An alignment that is believed, and where: times of the upload, frames."""
-
-    alignment: Alignment
-    odds: float
-    """Natural logarithm of the odds that it is true."""
-    begin: float
-    end: float
-    strength: float = 0.0
-    """Of its coherence; 0: it goes by its peaks."""
-
-    def better(self, other: _Use) -> bool:
-        """Whether it is the likelier of two readings of the same block."""
-        if self.strength and other.strength:
-            return self.strength > other.strength
-        return self.odds > other.odds
-
-    def repeats(self, other: _Use) -> bool:
-        """Whether it says what the other says already."""
-        return self.alignment.sound == other.alignment.sound and _overlap(self, other) > MAX_OVERLAP
-
-
-def _overlap(use: _Use, other: _Use) -> float:
-    """Share of the shorter use that lies in the other."""
-    both = min(use.end, other.end) - max(use.begin, other.begin)
-    return both / max(1e-6, min(use.end - use.begin, other.end - other.begin))
-
 
 class Matcher:
     """Finds known sounds. Safe to call from many threads, if its index is."""
@@ -171,7 +111,10 @@ class Matcher:
                 search.block(start, start + BLOCK_FRAMES)
         if not without:
             search.short(self._known_effects(view))
-        return [search.described(use) for use in sorted(search.uses, key=lambda use: (use.begin, -use.odds))]
+        return [
+            described(view, use, fingerprint.duration_s)
+            for use in sorted(search.uses, key=lambda use: (use.begin, -use.odds))
+        ]
 
     def _known_effects(self, view: IndexView) -> Effects:
         """The effects of the view, kept until there is another one; two threads at worst prepare them twice."""
@@ -192,7 +135,7 @@ class _Search:
         self._peaks = fingerprint.peaks
         self._grid = Grid(fingerprint.peaks, fingerprint.frames)
         self._waveform = Waveform(fingerprint.signs)
-        self.uses: list[_Use] = []
+        self.uses: list[Use] = []
 
     def block(self, low: int, high: int) -> None:
         """Find the uses that show in frames [low, high)."""
@@ -204,12 +147,12 @@ class _Search:
     def short(self, effects: Effects) -> None:
         """Find the effects. Where one is heard it is no other effect that landmarks took for it."""
         found = effects.heard(self._peaks, self._fingerprint.signs, self._waveform)
-        heard = [_Use(one.alignment, one.odds, one.begin, one.end) for one in found]
+        heard = [Use(one.alignment, one.odds, one.begin, one.end) for one in found]
         short = set(effects.sounds)
         songs = [
             use
             for use in self.uses
-            if use.alignment.sound not in short or not any(_overlap(use, one) > MAX_OVERLAP for one in heard)
+            if use.alignment.sound not in short or not any(overlap(use, one) > MAX_OVERLAP for one in heard)
         ]
         self.uses = songs + heard[: MAX_MATCHES - len(songs)]
 
@@ -251,11 +194,11 @@ class _Search:
             if len(self.uses) >= MAX_MATCHES:
                 return
 
-    def _best(self, low: int, high: int, alignments: list[Alignment]) -> _Use | None:
+    def _best(self, low: int, high: int, alignments: list[Alignment]) -> Use | None:
         """The use that is most surely there, of those that are believed."""
         first, last = np.searchsorted(self._peaks.times, [low, high])
         around = self._peaks.where(np.arange(first, last))
-        best: _Use | None = None
+        best: Use | None = None
         for alignment in alignments[:JUDGED]:
             if best is not None and alignment.gain < AMONG * best.alignment.gain:
                 break
@@ -267,7 +210,7 @@ class _Search:
                 best = use
         return None if best is None else self._whole(best)
 
-    def _judged(self, alignment: Alignment, begin: float, end: float, low: int, high: int) -> _Use | None:
+    def _judged(self, alignment: Alignment, begin: float, end: float, low: int, high: int) -> Use | None:
         """The alignment by phase or, where tempo and pitch were not changed together, by its peaks.
 
         Peaks lie in [begin, end); the block is [low, high).
@@ -276,7 +219,7 @@ class _Search:
             evidence = verify(self._view, self._grid, alignment, begin, end)
             if evidence is None or evidence.gain < AGREES or evidence.share < AGREES_SHARE:
                 return None
-            return _Use(alignment, (evidence.gain - AGREES) / AGREES_SCALE, evidence.begin, evidence.end)
+            return Use(alignment, (evidence.gain - AGREES) / AGREES_SCALE, evidence.begin, evidence.end)
         middle = 0.5 * (begin + end)
         for tempo in self._tempi(alignment):
             offset = alignment.offset + (alignment.tempo - tempo) * middle
@@ -289,7 +232,7 @@ class _Search:
                 coherence = self._waveform.coherence(self._view, exact, first, last)
                 if coherence.nats >= COHERENT:
                     odds = (coherence.nats - COHERENT) / COHERENT_SCALE
-                    return _Use(coherence.alignment, odds, first, last, coherence.strength)
+                    return Use(coherence.alignment, odds, first, last, coherence.strength)
         return None
 
     def _tempi(self, alignment: Alignment) -> tuple[float, ...]:
@@ -300,7 +243,7 @@ class _Search:
         apart = abs(by_pitch / alignment.tempo - 1.0)
         return (alignment.tempo, by_pitch) if SAME_TEMPO < apart < OTHER_TEMPO else (alignment.tempo,)
 
-    def _whole(self, use: _Use) -> _Use:
+    def _whole(self, use: Use) -> Use:
         """The use, followed through the whole upload."""
         if use.alignment.playing.resampled:
             begin, end = self._waveform.stretch(self._view, use.alignment, use.begin, use.end)
@@ -311,7 +254,7 @@ class _Search:
         evidence = extend(self._view, self._grid, use.alignment, evidence)
         return replace(use, begin=evidence.begin, end=evidence.end)
 
-    def _copies(self, use: _Use, other: _Use) -> bool:
+    def _copies(self, use: Use, other: Use) -> bool:
         """Whether the sounds of two uses that overlap are the same recording there: one of them is said already."""
         begin, end = max(use.begin, other.begin), min(use.end, other.end)
         if end - begin < MAX_OVERLAP * (use.end - use.begin):
@@ -325,27 +268,6 @@ class _Search:
         moved = first * 8 / SAMPLES_PER_FRAME
         alignment = replace(use.alignment, tempo=tempo, offset=offset + tempo * moved)
         return waveform.coherence(self._view, alignment, edges[0] - moved, edges[1] - moved).nats >= COHERENT
-
-    def described(self, use: _Use) -> SoundMatch:
-        """A use in the words of the contract."""
-        entry, alignment = self._view.entry(use.alignment.sound), use.alignment
-        as_it_is = abs(alignment.tempo - 1.0) < EXACT_TEMPO and abs(alignment.steps) < EXACT_STEPS
-        start, end = use.begin * HOP_S, use.end * HOP_S
-        length = 8 * len(self._view.signs(alignment.sound)) / SAMPLES_PER_FRAME
-        first = max(0.0, -alignment.offset / alignment.tempo * HOP_S)
-        last = min(self._fingerprint.duration_s, (length - alignment.offset) / alignment.tempo * HOP_S)
-        start = first if start - first < SNAP_S else start
-        end = last if last - end < SNAP_S else end
-        return SoundMatch(
-            entry.sound_id,
-            entry.kind,
-            entry.title,
-            score=round(1.0 / (1.0 + math.exp(-min(50.0, use.odds))), 4),
-            range=(round(start, 3), round(max(end, start), 3)),
-            offset_s=round(max(0.0, alignment.tempo * start + alignment.offset * HOP_S), 3),
-            speed=1.0 if as_it_is else round(alignment.tempo, 4),
-            pitch_semitones=0.0 if as_it_is else round(alignment.steps / STEPS_PER_SEMITONE, 2),
-        )
 
 
 def _distinct(alignments: Iterable[Alignment], middle: float) -> list[Alignment]:

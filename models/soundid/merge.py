@@ -12,16 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from models.soundid.pairs import HASH_BITS
-from models.soundid.segment import (
-    DTYPES,
-    FORMAT,
-    MAX_LINE,
-    MIN_BITS,
-    Segment,
-    bounded_buckets,
-    checksum,
-    directory_bits,
-)
+from models.soundid.segment import DTYPES, FORMAT, MAX_LINE, MIN_BITS, Segment, checksum
+from models.soundid.segment_file import bounded_buckets, directory_bits
 
 CHUNK = 4_000_000
 """Postings that pass through memory at a time; about 60 bytes each."""

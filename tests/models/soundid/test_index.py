@@ -15,7 +15,8 @@ from models.soundid.features import Peaks
 from models.soundid.fingerprint import Fingerprint
 from models.soundid.index import DiskIndex
 from models.soundid.manifest import MANIFEST, SUFFIX
-from models.soundid.segment import MAX_BUCKET, IndexCorrupt, Segment, SoundEntry, rows_of, write_segment
+from models.soundid.segment import MAX_BUCKET, IndexCorrupt, Segment, SoundEntry
+from models.soundid.segment_file import rows_of, write_segment
 from models.soundid.view import MAX_POSTINGS, affordable
 from models.soundid.whitening import SIGN_RATE
 

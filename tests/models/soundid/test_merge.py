@@ -5,7 +5,8 @@ import models.soundid.merge as module
 from models.soundid.features import Peaks
 from models.soundid.fingerprint import Fingerprint
 from models.soundid.merge import merge
-from models.soundid.segment import DTYPES, MAX_BUCKET, Segment, SoundEntry, rows_of, write_segment
+from models.soundid.segment import DTYPES, MAX_BUCKET, Segment, SoundEntry
+from models.soundid.segment_file import rows_of, write_segment
 
 
 def fingerprint(seed, peaks=80):
