@@ -25,6 +25,7 @@ from workers.settings import BROKER_FILE
 STOP_S = 45.0
 """How long a node may take to finish what is in flight, s."""
 DEFAULT_PORT = 6379
+"""Valkey's own."""
 LEAST_LIFE_S = 20.0
 """A node that ended sooner than this after its start is not started again, s."""
 NODE = (sys.executable, "-m", "scripts.cli")
@@ -41,6 +42,8 @@ class EmbeddedFarm:
         log: where they write.
         broker: a broker that runs already, Valkey or RabbitMQ; None: a Valkey of its own.
         program: what is run as a node, with `worker --name NAME` added.
+        port: where Valkey listens, if it is free; else, and with None, anywhere. A port that everybody knows is for
+            farms that people start: what another farm left behind would come in by it.
     """
 
     def __init__(
@@ -52,7 +55,9 @@ class EmbeddedFarm:
         log: IO[bytes] | None = None,
         broker: str | None = None,
         program: Sequence[str] = NODE,
+        port: int | None = None,
     ) -> None:
+        self._port = port
         self.home = home.expanduser().absolute()
         self._roots = [str(Path(root).resolve()) for root in roots]
         self._node_count = nodes
@@ -98,7 +103,7 @@ class EmbeddedFarm:
         if self._broker is not None:
             return
         self._valkey = ValkeyServer(
-            port=DEFAULT_PORT if _free(DEFAULT_PORT) else None,
+            port=self._port if self._port is not None and _free(self._port) else None,
             data_dir=self.home / "valkey",
             persist=True,
             config={"appendonly": "yes", "dir": str(self.home / "valkey")},

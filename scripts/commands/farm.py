@@ -30,7 +30,7 @@ def up(
     from filelock import FileLock, Timeout
 
     from scripts.local import open_store
-    from workers.embedded import EmbeddedFarm
+    from workers.embedded import DEFAULT_PORT, EmbeddedFarm
     from workers.settings import settings
 
     home = settings().home
@@ -49,7 +49,7 @@ def up(
     except Timeout:
         fail(f"another `tagfarm up` runs in {home}; stop it, or set TAGFARM_HOME elsewhere")
     with log_path.open("ab") as log_file:
-        farm = EmbeddedFarm(home, root or [Path.cwd()], nodes, log=log_file)
+        farm = EmbeddedFarm(home, root or [Path.cwd()], nodes, log=log_file, port=DEFAULT_PORT)
         try:
             farm.start()
             err.print(f"broker [bold]{farm.broker_url}[/]   store [bold]{settings().store_url}[/]", highlight=False)
