@@ -20,7 +20,7 @@ class Selection:
     """Which uploads: any of `stale`, `missing` and `failed`, and of these the ones that `where` holds for."""
 
     stale: tuple[str, ...] = ()
-    """Taggers: uploads of which another version than the target spoke."""
+    """Taggers: uploads of which another version than the target, or one beside it, spoke."""
     missing: tuple[str, ...] = ()
     """Taggers: uploads that were analysed and asked for it, and of which it did not speak."""
     failed: bool = False
@@ -38,14 +38,16 @@ class Target:
     version: str
     encoders: Mapping[str, str]
     from_kept: bool = True
+    beside: tuple[str, ...] = ()
+    """Other versions that speak of some uploads at present (a canary): what they said is not stale."""
 
 
 def chosen(selection: Selection, targets: Sequence[Target]) -> ColumnElement[bool]:
     """Uploads that a selection finds. Raises `store.where.BadCondition`."""
-    versions = {target.tagger: target.version for target in targets}
+    current = {target.tagger: (target.version, *target.beside) for target in targets}
     kinds: list[ColumnElement[bool]] = []
     for tagger in selection.stale:
-        kinds.append(_spoke(tagger, TaggerState.version != versions[tagger]))
+        kinds.append(_spoke(tagger, TaggerState.version.not_in(current[tagger])))
     for tagger in selection.missing:
         kinds.append(and_(Upload.outcome.in_(ANALYSED), _wants(tagger), not_(_spoke(tagger))))
     if selection.failed:

@@ -44,6 +44,8 @@ class Heads:
     encoders: Mapping[str, Encoder]
     taggers: Sequence[Tagger]
     absent: Mapping[str, str] = field(default_factory=dict)
+    challengers: Mapping[str, str] = field(default_factory=dict)
+    """By tagger the version that speaks of a share of the uploads in the champion's place."""
 
     def tagger(self, name: str) -> Tagger:
         """A tagger by name. Raises `UnknownTagger`."""
@@ -58,7 +60,8 @@ class Heads:
             return Target(SOUNDID, SOUNDID_VERSION, {}, from_kept=False)
         tagger = self.tagger(name)
         encoders = {encoder: self.encoders[encoder].version for encoder in tagger.encoders}
-        return Target(name, tagger.version, encoders, from_kept=name not in FRAMES_ONLY)
+        beside = (self.challengers[name],) if name in self.challengers else ()
+        return Target(name, tagger.version, encoders, from_kept=name not in FRAMES_ONLY, beside=beside)
 
     def from_kept(self) -> list[str]:
         """Taggers that can be run from what is kept."""

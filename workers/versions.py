@@ -34,15 +34,16 @@ def load_tagger(registry: Registry, tagger: str, number: int, digest: str | None
 
 def in_force(
     settings: Settings, store: Store, encoders: Collection[str], taggers: Sequence[Tagger], absent: Mapping[str, str]
-) -> tuple[list[Tagger], dict[str, str]]:
-    """The taggers with the champions in their places, and those that cannot speak, for work outside of a node.
+) -> tuple[list[Tagger], dict[str, str], dict[str, str]]:
+    """The taggers with the champions in their places; those that cannot speak; challengers' versions by tagger.
 
-    Challengers and shadows take no part: a re-tag says what the champions say.
+    For work outside of a node. Challengers and shadows do not speak in it: a re-tag says what the champions say.
     """
     switch = LineupSwitch()
     VersionKeeper(open_registry(settings), store.aliases, switch, encoders).follow()
     speakers = replace(switch.current, challengers={}, shadows={}).speakers("", taggers, absent)
-    return list(speakers.taggers), dict(speakers.absent)
+    challengers = {name: tagger.version for name, (tagger, _) in switch.current.challengers.items()}
+    return list(speakers.taggers), dict(speakers.absent), challengers
 
 
 class VersionKeeper:

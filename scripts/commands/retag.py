@@ -150,8 +150,8 @@ def _heads() -> Heads:
     here.models.device = "cpu"  # heads and last layers only: the device is the nodes'
     with err.status("loading the heads"):
         models = build_models(here)
-    taggers, absent = in_force(settings(), open_store(), models.encoders, models.taggers, models.absent)
-    return Heads(models.encoders, taggers, absent)
+    now = in_force(settings(), open_store(), models.encoders, models.taggers, models.absent)
+    return Heads(models.encoders, *now)
 
 
 def _tell(counts: Counts, versions: dict[str, str], full: bool, as_json: bool) -> None:

@@ -66,6 +66,8 @@ def test_a_run_takes_what_its_selection_finds(archive: Store, work) -> None:
         "other": decoded,
         "bare": decoded,
     }
+    canary = replace(TOPICS, version="net@3", beside=("net@1",))
+    assert plan(Selection(stale=("topics",)), canary).keys() == {"current"}, "what a canary said is not stale"
     assert plan(Selection(stale=("topics",)), TOPICS, ways=("embeddings",)).keys() == {"stale1", "stale2", "asked"}
     assert set(plan(Selection(stale=("topics",)), TOPICS, ways=("full",), full=True).values()) == {decoded}
     # Not of what was asked to be without it, nor of what cannot be tagged at all.
