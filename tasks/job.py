@@ -11,7 +11,6 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -37,6 +36,8 @@ RETRY_S = (5.0, 30.0, 120.0, 600.0)
 """Waits before an upload is tried again whose file could not be had, s; the last one repeats."""
 SUSPECT_AFTER = 2
 """Attempts lost with their node, after which an upload is worked on alone: its neighbours shall not be lost as well."""
+ALONE_AGAIN_S = 60.0
+"""If it does not come to that within so long, the sweeper sends it again, s."""
 CRASH_RETRY_S = 2.0
 """Wait before an upload is tried again that ended its decoder, s."""
 TROUBLE_S = 15.0
@@ -89,15 +90,28 @@ class Desk:
     ) -> tuple[Handled, TagDocument | None]:
         admission = self._admit(upload, request, upload.request_hash(), queue)
         if not isinstance(admission, Started):
-            name = type(admission).__name__.lower()
-            log.info("upload %s: %s, nothing to do", upload.upload_id, name)
-            return ("busy" if name == "busy" else "known"), None
-        alone = self.gate.alone() if admission.lost >= SUSPECT_AFTER else nullcontext()
+            return self._nothing(upload, admission)
+        if admission.lost < SUSPECT_AFTER:
+            return self._leased(upload, admission)
+        # It waits without a lease: what it waits for may be what ends the node, and it would be lost with that again.
+        self.store.hand_back(admission.attempt_id, "to be worked on alone", retry_in_s=ALONE_AGAIN_S)
+        self.leases.let_go(admission.attempt_id)
+        with self.gate.alone():
+            admission = self._admit(upload, request, upload.request_hash(), queue)
+            if not isinstance(admission, Started):
+                return self._nothing(upload, admission)
+            return self._leased(upload, admission)
+
+    def _nothing(self, upload: TagUpload, admission: Admission) -> tuple[Handled, None]:
+        name = type(admission).__name__.lower()
+        log.info("upload %s: %s, nothing to do", upload.upload_id, name)
+        return ("busy" if name == "busy" else "known"), None
+
+    def _leased(self, upload: TagUpload, attempt: Started) -> tuple[Handled, TagDocument | None]:
         try:
-            with alone:
-                return self._attempt(upload, admission)
+            return self._attempt(upload, attempt)
         finally:
-            self.leases.let_go(admission.attempt_id)
+            self.leases.let_go(attempt.attempt_id)
 
     def _admit(self, upload: TagUpload, request: dict[str, Any], request_hash: str, queue: str) -> Admission:
         with self.leases.taking():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from celery.exceptions import Reject
 
+import tasks.job
 import tasks.tag_upload
 from media.fetch_policy import FetchUnavailable
 from media.types import DecoderDied
@@ -22,7 +24,7 @@ from store.artifacts import ArtifactStore
 from store.store import Started, Store, StoreUnavailable
 from tasks import runtime
 from tasks.contract import TagDocument, TagUpload
-from tasks.job import Desk
+from tasks.job import SUSPECT_AFTER, Desk
 from tasks.leases import LeaseKeeper
 from tasks.lineup import LineupSwitch
 from tasks.pipeline import Analysis
@@ -192,6 +194,39 @@ def test_a_decoder_that_dies_is_tried_again_and_then_left_to_the_sweeper(desk: D
     assert document["outcome"] == "quarantined"
     assert "SIGSEGV" in document["reason"]
     assert deadly.handle(MESSAGE) == "known", "it stays so until asked"
+    later.close()
+
+
+def test_what_was_lost_twice_waits_to_be_alone_without_a_lease(desk: Desk, monkeypatch) -> None:
+    upload = TagUpload.model_validate(MESSAGE)
+    clock = {"now": datetime.now(UTC)}
+    later = Store.open(str(desk.store._database.url), clock=lambda: clock["now"])
+    for _ in range(SUSPECT_AFTER):
+        lost = later.admit("u1", MESSAGE, upload.request_hash(), owner="dead", lease_s=60)
+        assert isinstance(lost, Started)
+        clock["now"] += timedelta(minutes=2)
+    suspicious = replace(desk, store=later)
+    analysed = threading.Event()
+
+    def analyse(upload: TagUpload, parts: Any) -> Analysis:
+        analysed.set()
+        return Analysis(TagDocument(upload_id=upload.upload_id, outcome="ok"))
+
+    monkeypatch.setattr(tasks.job, "analyse", analyse)
+    ended: list[str] = []
+    thread = threading.Thread(target=lambda: ended.append(suspicious.handle(MESSAGE)))
+    with suspicious.gate.admitted("uploads"):
+        thread.start()
+        deadline = time.monotonic() + 20
+        while (status := later.status("u1")) is None or status.state != "queued":
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert not analysed.wait(0.3), "its neighbour is still in work"
+        assert suspicious.leases.held() == []
+    thread.join(20)
+    assert ended == ["committed"]
+    document = later.document("u1")
+    assert document is not None and document["attempts"] == SUSPECT_AFTER + 1
     later.close()
 
 
