@@ -193,7 +193,7 @@ def farm(broker: dict[str, str], tmp_path_factory: pytest.TempPathFactory, media
     running.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def farm_factory(broker: dict[str, str], media: Path) -> Callable[..., Farm]:
     """Makes a farm with settings of its own; whoever asks closes it."""
     return lambda home, environment, nodes=1, **options: make_farm(broker, home, media, environment, nodes, **options)
