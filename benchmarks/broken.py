@@ -72,11 +72,12 @@ def bases() -> dict[str, bytes]:
             )
             files[suffix] = path.read_bytes()
     for suffix, codec, pixels in (("png", "png", "rgb24"), ("jpg", "mjpeg", "yuvj420p"), ("gif", "gif", "rgb8")):
-        files[suffix] = _still(pictures[0], codec, pixels)
+        files[suffix] = still(pictures[0], codec, pixels)
     return files
 
 
-def _still(picture: clips.Frame, codec: str, pixels: str) -> bytes:
+def still(picture: clips.Frame, codec: str, pixels: str) -> bytes:
+    """A picture's file."""
     buffer = io.BytesIO()
     container = "gif" if codec == "gif" else "image2pipe"
     with av.open(buffer, "w", format=container) as output:

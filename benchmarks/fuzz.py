@@ -14,153 +14,31 @@ from __future__ import annotations
 
 import argparse
 import collections
-import functools
 import hashlib
-import io
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import av
-import numpy as np
 import psutil
 from rich.progress import Progress
 
-from benchmarks import broken
+from benchmarks.mutations import SEED, corpus, mutated
 from benchmarks.report import Bar, check, table, write
 from media.pool import GRACE_S, DecoderPool
 from media.types import DecoderDied, Limits, MediaError
-from scripts import clips
 from workers.build import OBSERVERS
 from workers.settings import CPUS
 
 SECONDS = 60.0
-SEED = 20261125
 DEADLINE_S = 20.0
 """For one file; those here are a second long."""
 MEMORY_GROWTH = 1.05
 """Resident memory of the farm's side at the end, against that after a tenth of the files."""
-MOST_MUTATIONS = 4
-Random = np.random.Generator
-Mutation = Callable[[bytes, Random], bytes]
-
-# Beside those of `benchmarks.broken`: extension, video codec, sound codec.
-MORE = (
-    ("mkv", "libx264", "flac"),
-    ("mkv", "ffv1", "pcm_s16le"),
-    ("mkv", "libvpx", "libvorbis"),
-    ("mp4", "libx265", "mp3"),
-    ("mp4", "libsvtav1", "aac"),
-    ("mp4", "libaom-av1", "aac"),
-    ("flv", "flv1", "mp3"),
-    ("3gp", "h263", None),
-    ("mov", "prores_ks", "pcm_s24le"),
-    ("avi", "mjpeg", "pcm_u8"),
-    ("mpg", "mpeg1video", "mp2"),
-    ("ogg", None, "libopus"),
-    ("ogg", None, "libvorbis"),
-    ("aac", None, "aac"),
-    ("ac3", None, "ac3"),
-    ("aiff", None, "pcm_s16be"),
-    ("wav", None, "adpcm_ms"),
-    ("mka", None, "alac"),
-)
-STILLS = (("bmp", "bmp", "bgr24"), ("tif", "tiff", "rgb24"), ("webp", "libwebp", "yuv420p"))
-
-
-@functools.cache
-def corpus() -> dict[str, bytes]:
-    """Real small files by `container/codecs`. What this FFmpeg cannot encode is left out: see the report's list."""
-    files = {f"{suffix}/base": data for suffix, data in broken.bases().items()}
-    random = np.random.default_rng(SEED)
-    pictures = [random.integers(0, 255, (144, 176, 3), dtype=np.uint8) for _ in range(8)]
-    heard = (0.3 * np.sin(np.linspace(0, 2000, clips.SOUND_RATE)) * np.ones((2, 1))).astype(np.float32)
-    with tempfile.TemporaryDirectory() as folder:
-        for suffix, video, audio in MORE:
-            path = Path(folder) / f"x.{suffix}"
-            try:
-                clips.write(
-                    path,
-                    pictures if video else None,
-                    heard if audio else None,
-                    fps=12,
-                    video_codec=video or "libx264",
-                    audio_codec=audio or "aac",
-                )
-            except (av.error.FFmpegError, ValueError, TypeError):
-                continue
-            files[f"{suffix}/{video}+{audio}"] = path.read_bytes()
-    for suffix, codec, pixels in STILLS:
-        try:
-            files[f"{suffix}/{codec}"] = _still(pictures[0], codec, pixels)
-        except (av.error.FFmpegError, ValueError):
-            continue
-    return files
-
-
-def _still(picture: clips.Frame, codec: str, pixels: str) -> bytes:
-    buffer = io.BytesIO()
-    with av.open(buffer, "w", format="image2pipe") as output:
-        stream: Any = output.add_stream(codec, rate=1)
-        stream.height, stream.width = picture.shape[:2]
-        stream.pix_fmt = pixels
-        output.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        output.mux(stream.encode(None))
-    return buffer.getvalue()
-
-
-def wild_number(data: bytes, random: Random) -> bytes:
-    """A number somewhere is wild, big- or little-endian, of 1 to 8 bytes: a size, a count, a time, an offset."""
-    array = bytearray(data)
-    for _ in range(int(random.integers(1, 9))):
-        width = int(random.choice([1, 2, 4, 8]))
-        at = int(random.integers(0, max(1, len(array) - width)))
-        value = int(random.choice([0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 0x7FFFFFFFFFFFFFFF]))
-        order: Any = random.choice(["big", "little"])
-        array[at : at + width] = (value & ((1 << 8 * width) - 1)).to_bytes(width, order)
-    return bytes(array[: len(data)])
-
-
-def doubled(data: bytes, random: Random) -> bytes:
-    """A stretch comes many times."""
-    start = int(random.integers(0, len(data)))
-    stretch = data[start : start + int(random.integers(1, 2000))]
-    return data[:start] + stretch * int(random.integers(2, 200)) + data[start:]
-
-
-def spliced(data: bytes, random: Random) -> bytes:
-    """A stretch of another file stands in this one."""
-    names = sorted(corpus())
-    other = corpus()[names[int(random.integers(len(names)))]]
-    start, at = int(random.integers(0, len(other))), int(random.integers(0, len(data)))
-    stretch = other[start : start + int(random.integers(1, len(other) + 1))]
-    return data[:at] + stretch + data[at + (len(stretch) if random.random() < 0.5 else 0) :]
-
-
-MUTATIONS: dict[str, Mutation] = {
-    **broken.MUTATIONS,
-    "wild number": wild_number,
-    "stretch doubled": doubled,
-    "spliced": spliced,
-}
-
-
-def mutated(number: int, seed: int = SEED) -> tuple[str, str, bytes]:
-    """File `number` of a seed: what it was, what was done to it, and its bytes."""
-    random = np.random.default_rng((seed, number))
-    names = sorted(corpus())
-    name = names[int(random.integers(len(names)))]
-    data, done = corpus()[name], []
-    for _ in range(int(random.integers(1, MOST_MUTATIONS + 1))):
-        mutation = sorted(MUTATIONS)[int(random.integers(len(MUTATIONS)))]
-        data = MUTATIONS[mutation](data, random) or b"\0"
-        done.append(mutation)
-    return name, ", ".join(done), data
 
 
 class Fuzz:

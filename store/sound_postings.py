@@ -24,13 +24,13 @@ import numpy.typing as npt
 from store.errors import SoundIndexLost
 from store.posting_scripts import LOOKUP
 from store.posting_servers import PostingServers, answered
-from store.posting_view import LOG_ENTRY, BodyCache, Catalogue, Reader, SoundBody, ValkeyView
+from store.posting_view import LOG_ENTRY, BodyCache, Catalogue, SoundBody, ValkeyView
 from store.posting_writer import FORMAT, PostingWriter, Sound
 
 PREFIX = "tagfarm:sounds"
 
 
-class ValkeyIndex(Reader):
+class ValkeyIndex:
     """The index on these servers. Safe to use from many threads and processes.
 
     Args:
