@@ -112,7 +112,7 @@ class Node:
         if self._settings.worker.metrics_port is not None:
             metrics.serve(self._settings.worker.metrics_port)
         metrics.watch(self.leases, self.parts, self.desk.gate, self.versions)
-        self._every(VITALS_S, "vitals", self.vitals.look)
+        self._every(VITALS_S, "vitals", self.vitals.look, first_s=0.0)
 
     def recycle(self, reason: str) -> None:
         """End softly, to be started anew by whoever started this process."""
@@ -172,9 +172,9 @@ class Node:
             except Exception:
                 log.exception("attempt %d is not handed back; its lease will run out", attempt_id)
 
-    def _every(self, seconds: float, name: str, round_: Callable[[], Any]) -> None:
+    def _every(self, seconds: float, name: str, round_: Callable[[], Any], first_s: float | None = None) -> None:
         def run() -> None:
-            pause = seconds
+            pause = seconds if first_s is None else first_s
             while not self._stopping.wait(pause):
                 try:
                     round_()
