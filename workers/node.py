@@ -101,6 +101,7 @@ class Node:
     def start(self, give_back: Callable[[], int]) -> None:
         """Begin the node's own rounds. `give_back` puts messages that are not acknowledged back into their queue."""
         self._give_back = give_back
+        self.versions.announce()  # when the first round was made, Celery had not set up the log yet
         self.leases.start()
         self._every(SWEEP_S, "sweeper", self._sweep)
         self._every(RECONCILE_S, "reconciler", lambda: reconcile(self.store, self.library))

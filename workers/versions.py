@@ -69,6 +69,7 @@ class VersionKeeper:
         self._encoders = frozenset(encoders)
         self._lock = threading.Lock()
         self._begun = False
+        self._followed: list[AliasState] = []
         self._loaded: dict[tuple[str, int, str | None], Tagger] = {}
         self.failed: dict[str, str] = {}
         """Aliases that could not be followed, and why: `topics champion` to a sentence."""
@@ -85,9 +86,14 @@ class VersionKeeper:
             if lineup == self._switch.current:
                 return False
             self._switch.current = lineup
-            for state in states:
-                log.info("%s of %s is version %s", state.alias, state.tagger, state.number)
+            self._followed = states
+            self.announce()
             return True
+
+    def announce(self) -> None:
+        """Write into the log which versions are in force."""
+        for state in self._followed:
+            log.info("%s of %s is version %s", state.alias, state.tagger, state.number)
 
     def _lineup(self, states: list[AliasState], change_id: int, failed: dict[str, str]) -> Lineup:
         before = self._switch.current
