@@ -25,7 +25,7 @@ from models.soundid.index import DiskIndex
 from . import report
 from .distortions import conditions
 from .recordings import CATALOGUE, RATE, effects, floats, tracks
-from .sound_asked import alarms, effect_row, effects_over_music, in_turn, near_duplicates, open_index, row
+from .sound_asked import alarms, cost, effect_row, effects_over_music, in_turn, near_duplicates, open_index, row
 from .sound_beside import side_by_side
 from .sound_effects import effect_conditions
 from .sound_page import bars, body
@@ -35,6 +35,8 @@ from .sound_queries import to_matcher
 NAME = "soundid"
 EFFECT_ROUNDS = 4
 """Questions about each effect in each row."""
+COST_ROUNDS = 20
+"""Questions of a row whose cost is measured, one at a time: two threads of one core slow each other down."""
 
 
 def measure(rounds: int, strangers: int) -> dict[str, Any]:
@@ -80,7 +82,7 @@ def _ask(folder: str, rounds: int, strangers: int) -> dict[str, Any]:
             pool.submit(near_duplicates, 50),
             pool.submit(effects_over_music, 1),
         )
-        return {
+        made = {
             "rows": {
                 str(int(seconds)): {job[1]: made for job, made in zip(jobs, rows, strict=True) if job[2] == seconds}
                 for seconds in (5.0, 10.0)
@@ -91,6 +93,16 @@ def _ask(folder: str, rounds: int, strangers: int) -> dict[str, Any]:
             "twins": twin.result(),
             "over_music": over.result(),
         }
+    return {**made, "costs": _costs(folder)}
+
+
+def _costs(folder: str) -> dict[str, float]:
+    """CPU a question of 5 s, ms, by row, with nothing else at work."""
+    jobs = [(n, name, 5.0, COST_ROUNDS) for n, name in enumerate(conditions())]
+    with ProcessPoolExecutor(1, initializer=open_index, initargs=(folder,)) as pool:
+        made = dict(progress(pool.map(cost, jobs), total=len(jobs) + 1, description="costs"))
+        strangers = pool.submit(alarms, (5.0, 6 * COST_ROUNDS, 0, 1)).result()
+    return {**made, "strangers": max(1000 * spent / asked for _, asked, spent in strangers.values())}
 
 
 def _by_kind(parts: Sequence[dict[str, tuple[int, int, float]]]) -> dict[str, dict[str, float]]:

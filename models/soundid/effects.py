@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from models.soundid.coherence import SAMPLES_PER_FRAME, Waveform
+from models.soundid.coherence import SAMPLES_PER_FRAME, Waveform, at_its_highest
 from models.soundid.effect_speeds import MEDIAN, EffectVotes, judged, speeds
 from models.soundid.features import Peaks
 from models.soundid.jit import compiled
@@ -37,6 +37,8 @@ KEPT = 256
 """Effects, and transforms of effects, that are kept: 64 MB of the longer transforms."""
 HEARD = 9.5
 """Correlation in units of chance from which on an effect is believed: the operating point."""
+BETWEEN_LAGS = 0.7
+"""Share of its correlation that may be left at the nearest lag."""
 HEARD_CHANGED = 8.0
 """And of an effect at another speed, of which far fewer lags are looked at."""
 HEARD_SCALE = 1.0
@@ -256,12 +258,13 @@ def _peaks(effect: Effect, correlated: npt.NDArray[np.float32], first: int) -> l
     # Of the middle lag, not of the mean square: an effect that is there answers itself strongly around where it is.
     some = level[::STRIDE]
     chance = max(1.0, float(np.partition(some, len(some) // 2)[len(some) // 2]) / MEDIAN)
-    least = HEARD * chance
     found: list[_Answer] = []
     reach = len(effect.line) // 2
     at = int(level.argmax())
-    while level[at] >= least and len(found) < MAX_HEARD:
-        found.append(_Answer(effect, first + at, float(correlated[at]), float(level[at]) / chance))
+    while level[at] >= BETWEEN_LAGS * HEARD * chance and len(found) < MAX_HEARD:
+        highest = at_its_highest(correlated, at)
+        if abs(highest) >= HEARD * chance:
+            found.append(_Answer(effect, first + at, highest, abs(highest) / chance))
         # The tones of an effect answer themselves at other lags too.
         level[max(0, at - reach) : at + reach] = 0
         at = int(level.argmax())

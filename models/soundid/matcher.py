@@ -44,6 +44,8 @@ JUDGED = 40
 AMONG = 0.35
 """Once one is believed, those whose votes are worth so much of its own are still looked at: where a sound repeats
 itself its repetitions differ little."""
+OTHERS = 8
+"""So many of them."""
 SAME_FRAMES = 25
 """Proposals of one sound that are so near in the middle of the block are one."""
 PART = 0.6
@@ -199,9 +201,12 @@ class _Search:
         first, last = np.searchsorted(self._peaks.times, [low, high])
         around = self._peaks.where(np.arange(first, last))
         best: Use | None = None
+        others = 0
         for alignment in alignments[:JUDGED]:
-            if best is not None and alignment.gain < AMONG * best.alignment.gain:
-                break
+            if best is not None:
+                others += 1
+                if others > OTHERS or alignment.gain < AMONG * best.alignment.gain:
+                    break
             found = refine(self._view, around, alignment)
             if found is None:
                 continue
