@@ -1,6 +1,6 @@
 """Nothing lost, nothing doubled, nothing let in: each bar by breaking the real part.
 
-    python -m benchmarks.survives                 # small sizes, some minutes; writes results/survives.{json,md}
+    python -m benchmarks.survives                 # small sizes, some minutes; each part is kept in results/survives.md
     python -m benchmarks.survives --check         # the same, and exit 1 if a bar is missed
     python -m benchmarks.survives --full          # the issue's own sizes: hours
     python -m benchmarks.survives --only kills,cut --broker rabbitmq
@@ -17,10 +17,11 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import Bar, check, table, write
+from benchmarks.report import Bar, check, read, table, today, write
 from benchmarks.survival import FULL, PARTS, SEED, SMALL
 
 
@@ -41,37 +42,57 @@ def main() -> int:
         parser.error(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
     sizes = FULL if options.full else SMALL
     brokers = ["valkey", "rabbitmq"] if options.broker == "both" else [options.broker]
-    bars: list[Bar] = []
-    data: dict[str, Any] = {}
+    now: list[Bar] = []
     for name in chosen:
         for broker in brokers if name in ("kills", "cut") else brokers[:1]:
             options.broker = broker
             sys.stderr.write(f"{name}: {str(PARTS[name].__doc__).lower()}\n")
             started = time.monotonic()
-            part_bars, found = PARTS[name](sizes, options)
-            bars += part_bars
+            bars, found = PARTS[name](sizes, options)
+            now += bars
             key = f"{name} on {broker}" if name in ("kills", "cut") else name
-            data[key] = {**found, "took_s": round(time.monotonic() - started, 1)}
-    flags = [
-        flag for flag, on in (("--full", options.full), (f"--only {options.only}", len(chosen) < len(PARTS))) if on
-    ]
-    flags += [f"--old {options.old}"] * (options.old is not None)
-    flags += ["--broker both"] if len(brokers) > 1 else [f"--broker {brokers[0]}"]
-    rows = [(key, found["took_s"], _shown(found)) for key, found in data.items()]
-    page = write(
-        options.name,
+            _keep(
+                options.name,
+                f"{key}, full size" if options.full else key,
+                _command(name, options),
+                started,
+                bars,
+                found,
+            )
+    return check(now) if options.check else 0
+
+
+def _command(name: str, options: argparse.Namespace) -> str:
+    words = ["python -m benchmarks.survives", "--full" * options.full, f"--only {name}"]
+    words.append(f"--broker {options.broker}" if name in ("kills", "cut") else "")
+    words.append(f"--old {options.old}" if name == "upgrade" and options.old else "")
+    return " ".join(word for word in words if word)
+
+
+def _keep(page: str, part: str, command: str, started: float, bars: Sequence[Bar], found: Mapping[str, Any]) -> None:
+    """Write what one part found beside what the others found before: the long ones take hours, each by itself."""
+    try:
+        data: dict[str, Any] = read(page)["data"]
+    except FileNotFoundError:
+        data = {}
+    kept = [{"name": b.name, "value": b.value, "bar": b.bar, "sense": b.sense} for b in bars]
+    took = round(time.monotonic() - started, 1)
+    data[part] = {"date": today(), "command": command, "took_s": took, "bars": kept, "found": dict(found)}
+    data = dict(sorted(data.items()))
+    rows = [(key, one["date"], f"`{one['command']}`", one["took_s"], _shown(one["found"])) for key, one in data.items()]
+    write(
+        page,
         title="What the farm survives",
-        command=" ".join(["python -m benchmarks.survives", *flags]),
-        bars=bars,
+        command="python -m benchmarks.survives",
+        bars=[Bar(**bar) for one in data.values() for bar in one["bars"]],
         data=data,
-        body=table(("part", "s", "what was found"), rows),
+        body="The date above is of the last part that was run; each has its own.\n\n"
+        + table(("part", "date", "command", "s", "what was found"), rows),
     )
-    sys.stderr.write(f"wrote {page.name}\n")
-    return check(bars) if options.check else 0
 
 
-def _shown(found: dict[str, Any]) -> str:
-    short = {key: value for key, value in found.items() if key not in ("took_s", "outcomes", "deaths", "kinds")}
+def _shown(found: Mapping[str, Any]) -> str:
+    short = {key: value for key, value in found.items() if key not in ("outcomes", "deaths", "kinds")}
     return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in short.items())
 
 
