@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -46,6 +46,38 @@ def topics_plot(rows: Sequence[dict[str, Any]], width: int = 620) -> str:
                 parts.append(f'<rect x="{label}" y="{y + shift}" width="{length:.1f}" height="5" fill="{colour}"/>')
         parts.append(_text(label + span + 6, y + 9, f"{row['said']} / {row['clips']}", "start"))
     return _svg(width, 24 + len(rows) * line, parts)
+
+
+def curves_plot(
+    series: Mapping[str, Sequence[tuple[float, float]]], across: str, up: str, width: int = 460, height: int = 260
+) -> str:
+    """Lines through points [(x, y)], by name; both axes begin at 0."""
+    pad = 46
+    most_x = max(x for points in series.values() for x, _ in points) * 1.05
+    most_y = max(y for points in series.values() for _, y in points) * 1.05
+    parts = [
+        f'<path d="M{pad},10V{height - pad}H{width - 10}" stroke="{INK}" fill="none"/>',
+        _text((pad + width) / 2, height - 6, across),
+        _text(6, 10, up, "start"),
+    ]
+    span_x, span_y = width - 10 - pad, height - pad - 20
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        return pad + span_x * x / most_x, height - pad - span_y * y / most_y
+
+    for part in (0.25, 0.5, 0.75, 1.0):
+        x, _ = place(part * most_x, 0)
+        _, y = place(0, part * most_y)
+        parts.append(_text(x, height - pad + 14, f"{part * most_x:.3g}"))
+        parts.append(_text(pad - 4, y + 4, f"{part * most_y:.3g}", "end"))
+    for number, (name, points) in enumerate(series.items()):
+        colour = (BLUE, ORANGE, INK)[number % 3]
+        places = [place(x, y) for x, y in sorted(points)]
+        line = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+        parts.append(f'<polyline points="{line}" stroke="{colour}" stroke-width="2" fill="none"/>')
+        parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in places]
+        parts.append(_text(width - 12, height - pad - 12 - 14 * number, name, "end", colour))
+    return _svg(width, height, parts)
 
 
 def _text(x: float, y: float, text: str, anchor: str = "middle", colour: str = INK) -> str:

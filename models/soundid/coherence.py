@@ -196,9 +196,7 @@ def _line(correlated: npt.NDArray[np.float32], steps: int, step: float) -> tuple
     return max(_unlikely(terms), halves), _strength(correlated, blocks, lags), float(lag) - LAGS, float(drift)
 
 
-def _strength(
-    correlated: npt.NDArray[np.float32], blocks: npt.NDArray[np.int64], lags: npt.NDArray[np.int64]
-) -> float:
+def _strength(correlated: npt.NDArray[np.float32], blocks: npt.NDArray[np.int64], lags: npt.NDArray[np.int64]) -> float:
     """Mean correlation along a line, where it is highest between its lag and the next ones: two recordings that differ
     little are told apart by it, and half a sample beside its peak it has lost a third."""
     around = np.clip(lags[:, None] + _AROUND[None, :], 0, correlated.shape[1] - 1)

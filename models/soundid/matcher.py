@@ -61,11 +61,14 @@ MIN_USE_FRAMES = 100
 COVERED = 0.7
 """Share of a block that is explained by uses above which other playings are not tried."""
 
-COHERENT = 28.0
+COHERENT = 23.0
 """Evidence of the phases, nats, from which on a use is believed: the operating point."""
+COHERENT_CHANGED, STRONG = (28.0, 40.0), 8.0
+"""At another speed: where the correlation is at least `STRONG`, and where not. A beat that two pieces share falls
+together, weakly, at one of many speeds."""
 COHERENT_SCALE = 4.0
 """Nats above it in which the odds of the score grow by e."""
-SURE = 4.0
+SURE = 5.25
 """Logarithm of the odds from which on no other playing is asked: held tones stay coherent for a while at any tempo."""
 AGREES = 25.0
 """Log-likelihood ratio of the peaks alone, nats, from which on a change of tempo or pitch is believed: the other
@@ -235,8 +238,9 @@ class _Search:
                 spans.append((begin, end))
             for first, last in spans:
                 coherence = self._waveform.coherence(self._view, exact, first, last)
-                if coherence.nats >= COHERENT:
-                    odds = (coherence.nats - COHERENT) / COHERENT_SCALE
+                least = COHERENT if alignment.playing == AS_IT_IS else COHERENT_CHANGED[coherence.strength < STRONG]
+                if coherence.nats >= least:
+                    odds = (coherence.nats - least) / COHERENT_SCALE
                     return Use(coherence.alignment, odds, first, last, coherence.strength)
         return None
 
