@@ -72,7 +72,7 @@ def _command(name: str, options: argparse.Namespace) -> str:
 def _keep(page: str, part: str, command: str, started: float, bars: Sequence[Bar], found: Mapping[str, Any]) -> None:
     """Write what one part found beside what the others found before: the long ones take hours, each by itself."""
     try:
-        data: dict[str, Any] = read(page)["data"]
+        data: dict[str, Any] = {part: one for part, one in read(page)["data"].items() if "command" in one}
     except FileNotFoundError:
         data = {}
     kept = [{"name": b.name, "value": b.value, "bar": b.bar, "sense": b.sense} for b in bars]

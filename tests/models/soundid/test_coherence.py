@@ -86,10 +86,14 @@ def test_strangers_with_the_same_beat_key_and_chords_are_not(tmp_path, make):
 def test_other_places_of_the_sound_and_other_sounds_are_not(songs, tracks, make):
     for number in (2, 5):
         upload = heard(make["played"](tracks[f"song-{number}"], start_of(number), SECONDS))
-        wrong = [replace(true(number), offset=100 * start_of(number) + by) for by in (-333, -12, 7, 150)]
+        wrong = [replace(true(number), offset=100 * start_of(number) + by) for by in (-333, 150)]
         wrong += [replace(true(number), sound=other) for other in range(8) if other != number]
         wrong += [replace(true(number), tempo=1.02)]
         assert max(upload.coherence(songs.view(), one, 0, FRAMES).nats for one in wrong) < COHERENT
+        # So near, notes that last overlap themselves: there is some evidence, but far from as strong.
+        right = upload.coherence(songs.view(), true(number), 0, FRAMES)
+        near = [replace(true(number), offset=100 * start_of(number) + by) for by in (-12, 7)]
+        assert max(upload.coherence(songs.view(), one, 0, FRAMES).strength for one in near) < 0.5 * right.strength
 
 
 def test_silence_and_what_is_too_short_say_nothing(songs, tracks, make):
