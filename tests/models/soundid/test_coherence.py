@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.soundid.coherence import MIN_BLOCKS, Waveform
+from models.soundid.coherence import MIN_BLOCKS, Waveform, at_its_highest
 from models.soundid.fingerprint import Fingerprint
 from models.soundid.index import DiskIndex
 from models.soundid.matcher import COHERENT
@@ -136,3 +136,14 @@ def test_a_stretch_stays_within_the_upload_and_the_sound(songs, tracks):
     longer = np.concatenate([tracks["song-4"][-160_000:], tracks["song-5"][:80_000]])
     begin, end = heard(longer).stretch(songs.view(), replace(true(4), offset=2000.0), 200.0, 800.0)
     assert (begin, end) == (pytest.approx(0, abs=30), pytest.approx(1000, abs=30))
+
+
+@pytest.mark.parametrize("beside", [-0.5, -0.3, 0.0, 0.2, 0.5])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_peak_between_two_samples_is_read_at_its_height(beside, sign):
+    lags = np.arange(41)
+    correlated = (sign * 7.0 * np.sinc(lags - 20 - beside)).astype(np.float32)
+    assert at_its_highest(correlated, 20) == pytest.approx(sign * 7.0, rel=0.05)
+    assert abs(at_its_highest(correlated, 26)) < 2.0
+    # At the border there is less to interpolate from, but nothing breaks.
+    assert np.isfinite(at_its_highest(correlated, 0))
