@@ -175,7 +175,8 @@ def _conditions(five: Mapping[str, Any], ten: Mapping[str, Any], costs: Mapping[
     )
 
 
-def _peers(peers: Mapping[str, Any]) -> str:
+def _peers(asked: Mapping[str, Any]) -> str:
+    peers = asked["systems"]
     names = list(peers)
     some = peers[names[0]]
     conditions = list(some["rows"])
@@ -195,7 +196,7 @@ def _peers(peers: Mapping[str, Any]) -> str:
         ("CPU a question, ms", *(peers[name]["cpu_ms"] for name in names)),
     ]
     text = (
-        f"The same questions, the first {some['rows'][conditions[0]]['accepted'][1]} of each row, and "
+        f"{asked['said']}. The same questions, the first {some['rows'][conditions[0]]['accepted'][1]} of each row, and "
         f"{some['strangers']} strangers, in the same run on one thread; 5 s, accepted hits in %. *Without any false "
         "alarm*: only what scores higher than every stranger does; of the rows of music. CPU holds the start of each "
         "system's processes, shared by up to 500 questions.\n"

@@ -131,6 +131,7 @@ def main() -> int:
     parser.add_argument("--negatives", type=int, default=3000, help="excerpts of strangers")
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=PATH", help="a system to ask as well")
     parser.add_argument("--peer-rounds", type=int, default=20, help="excerpts a row that others are asked")
+    parser.add_argument("--peers-only", action="store_true", help="keep tagfarm's own figures of the last run")
     parser.add_argument("--check", action="store_true", help="print the bars; exit 1 when one is missed")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -138,12 +139,14 @@ def main() -> int:
             peers = open_peers(chosen.peer, Path(scratch))
         except ValueError as error:
             parser.error(str(error))
-        data = measure(chosen.rounds, chosen.negatives)
+        data = report.read(NAME)["data"] if chosen.peers_only else measure(chosen.rounds, chosen.negatives)
         command = "python -m benchmarks.soundid --check"
         made = _written(data, command)
         if peers:
-            data["peers"] = side_by_side(peers, chosen.peer_rounds, Path(scratch))
-            _written(data, command + "".join(f" --peer {peer.name}=..." for peer in peers))
+            asked = command + "".join(f" --peer {peer.name}=..." for peer in peers)
+            said = f"{report.today()}, `{asked}{' --peers-only' * chosen.peers_only}`"
+            data["peers"] = {"said": said, "systems": side_by_side(peers, chosen.peer_rounds, Path(scratch))}
+            _written(data, command)
     return report.check(made) if chosen.check else 0
 
 
