@@ -21,6 +21,8 @@ def servers() -> Iterator[list[str]]:
 
 @pytest.fixture(scope="module")
 def sharing(farm_factory, servers: list[str], tmp_path_factory: pytest.TempPathFactory):
+    for url in servers:
+        redis.Redis.from_url(url).flushall()  # of the farm before, on the other broker
     environment = {"TAGFARM_SOUNDS__INDEX": "valkey", "TAGFARM_SOUNDS__SERVERS": json.dumps(servers)}
     running = farm_factory(tmp_path_factory.mktemp("shared"), environment, nodes=2)
     yield running
