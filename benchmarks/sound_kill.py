@@ -1,10 +1,10 @@
 """Whether a sound index survives `kill -9` at any moment: a child writes, is killed, and the index is opened and read.
 
 `python -m benchmarks.sound_kill --folder /dev/shm` runs 100,000 cycles (by hand, half an hour) and writes
-`results/sound_kill.md`. A folder in memory is quicker, and what a killed process leaves is the same there. In each
-cycle a forked child adds, replaces, removes and compacts until it is killed after a random time; then this process
-opens the folder anew, compares checksums, and compares every sound in it with what the steps that were done must have
-left.
+`results/sound_kill.md`; with `--most-s` and `--more`, in several goes. A folder in memory is quicker, and what a killed
+process leaves is the same there. In each cycle a forked child adds, replaces, removes and compacts until it is killed
+after a random time; then this process opens the folder anew, compares checksums, and compares every sound in it with
+what the steps that were done must have left.
 """
 
 from __future__ import annotations
@@ -219,13 +219,16 @@ def main() -> int:
     parser.add_argument("--cycles", type=int, default=CYCLES)
     parser.add_argument("--most-s", type=float, default=float("inf"), help="stop after so long, s")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--more", action="store_true", help="add to the cycles of the last report, with another seed")
     parser.add_argument("--folder", type=Path, help="where the index is made; default: the system's temporary folder")
     parser.add_argument("--dry", action="store_true", help="write no report; exit 1 on a fault")
     chosen = parser.parse_args()
+    before = report.read(NAME)["data"] if chosen.more else None
+    number = chosen.cycles - before["cycles"] if before else chosen.cycles
     tally = Tally()
     with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
-        runs = cycles(Path(folder), chosen.cycles, chosen.seed)
-        for tally in progress(runs, total=chosen.cycles, description="kills", disable=chosen.dry):
+        runs = cycles(Path(folder), number, chosen.seed + (before["cycles"] if before else 0))
+        for tally in progress(runs, total=number, description="kills", disable=chosen.dry):
             if tally.seconds > chosen.most_s:
                 break
     data = {
@@ -236,9 +239,16 @@ def main() -> int:
         "faults": tally.faults,
         "per_s": round(tally.cycles / max(tally.seconds, 1e-9), 1),
     }
+    if before:
+        data |= {key: before[key] + data[key] for key in ("cycles", "steps", "kept", "faults")}
+        data["interrupted"] = {key: before["interrupted"][key] + many for key, many in tally.interrupted.items()}
     made = bars(data)
     if not chosen.dry:
-        command = "python -m benchmarks.sound_kill" + (f" --folder {chosen.folder}" if chosen.folder else "")
+        command = (
+            "python -m benchmarks.sound_kill"
+            + " --more" * chosen.more
+            + (f" --folder {chosen.folder}" if chosen.folder else "")
+        )
         page = report.write(
             NAME, title="kill -9 and the sound index", command=command, bars=made, data=data, body=body(data)
         )
