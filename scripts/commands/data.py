@@ -20,7 +20,7 @@ FEW = 20
 
 @app.command()
 def export(
-    tagger: Annotated[str, typer.Argument(help="topics or events.")],
+    tagger: Annotated[str, typer.Argument(help="topics, events or quality.")],
     output: Annotated[Path, typer.Option("--out", "-o", help="Folder of the data set; made if need be.")],
     with_machine_labels: Annotated[
         bool,
@@ -48,6 +48,8 @@ def export(
     versions = {"picture": PictureEncoder.version, "yamnet": SoundEncoder.version}
     if tagger not in ENCODERS:
         fail(f"there is no data set of {tagger!r}; say {' or '.join(ENCODERS)}", code=2)
+    if tagger == "quality" and with_machine_labels:
+        fail("quality has no machine labels: only what people gave is learnt from", code=2)
     with counter(transient=True) as bars:
         row = bars.add_task("uploads", total=None)
         done = write(

@@ -135,10 +135,12 @@ def promote(
     `TAGGER/packaged` is what tagfarm ships: as champion it takes the trained version's place; as challenger or shadow
     it ends that alias.
     """
-    from models.registry.taggers import build_tagger
+    from models.protocol import WeightsMissing
     from models.registry.versions import VersionError, parse_name
     from scripts.local import open_store
     from store.aliases import ALIASES, AliasName
+    from workers.settings import settings
+    from workers.versions import check_version
 
     if as_ not in ALIASES:
         fail(f"--as {as_} is none of {', '.join(ALIASES)}", code=2)
@@ -151,9 +153,9 @@ def promote(
         digest = None
         if number is not None:
             version = _registry().version(tagger, number)
-            build_tagger(version)
+            check_version(settings(), version)
             digest = version.digest
-    except VersionError as error:
+    except (VersionError, WeightsMissing) as error:
         fail(f"{type(error).__name__}: {error}")
     store = open_store(create=True)
     state = store.promote(tagger, cast("AliasName", as_), number, digest, share, who or getpass.getuser(), why)
