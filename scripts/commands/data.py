@@ -70,8 +70,10 @@ def export(
             f"[bold]{plain(output)}[/]  {done.uploads} uploads in {done.groups} groups: {shares}", highlight=False
         )
         for label, (positive, negative) in done.labels.items():
-            few = "" if positive >= FEW else f"  [yellow]fewer than {FEW}[/]"
-            out.print(f"  {plain(label):<32} {positive:>6} yes {negative:>6} no{few}", highlight=False)
+            rated = tagger == "quality"
+            few = "" if positive + rated * negative >= FEW else f"  [yellow]fewer than {FEW}[/]"
+            said = f"{positive + negative:>6} rated" if rated else f"{positive:>6} yes {negative:>6} no"
+            out.print(f"  {plain(label):<32} {said}{few}", highlight=False)
         if done.machine_labels:
             out.print(f"  {done.machine_labels} labels are the machine's own word", highlight=False)
         for why, count in sorted(done.left_out.items()):
