@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal, TextIO, get_args
 
 from models.sounds.audioset import class_names
@@ -173,7 +173,10 @@ def _moment(text: str | None) -> datetime | None:
         raise LabelFault("bad_value", f"at {text!r} is not an ISO 8601 time") from error
     if moment.tzinfo is None:
         raise LabelFault("bad_value", f"at {text!r} has no zone; write e.g. 2026-11-24T12:00:00+00:00")
-    return moment
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise LabelFault("bad_value", f"at {text!r} is in no year") from error
 
 
 def read(stream: TextIO, form: Format) -> Iterator[tuple[int, Any]]:

@@ -33,7 +33,9 @@ FRAMES = 6
 """Of an upload, seen in an epoch; others the next time."""
 MOST_FRAMES = 24
 """Of an upload, when it is judged."""
-BLOCKS_RATE, HEAD_RATE = 2e-4, 2e-3
+BLOCKS_RATE, HEAD_RATE = 1e-4, 1e-3
+"""Few uploads are learnt by heart within an epoch or two at higher ones."""
+TEMPERATURES = tuple(np.geomspace(0.2, 20.0, 61).tolist())
 PATIENCE = 4
 """Epochs without a better validation loss, after which it ends."""
 BETTER = 1e-3
@@ -151,16 +153,20 @@ class _Run:
         return {name: value.detach().cpu().numpy().copy() for name, value in self.tail.state_dict().items()}
 
     def judge(self) -> float:
-        """The validation loss now; the first time, that of the packaged encoder."""
-        total, count = 0.0, 0.0
+        """The validation loss now, at the temperature that suits it best; the first time, that of the packaged
+        encoder."""
+        logits = []
         with torch.inference_mode():
             self.head.eval()
             for number, item in enumerate(self.validation.items):
                 size = item.rows[1] - item.rows[0]
                 frames = np.unique(np.linspace(0, size - 1, min(size, MOST_FRAMES)).round().astype(np.intp))
-                lost, known = self._loss(self.validation, [number], [frames])
-                total, count = total + float(lost), count + known
-        loss = total / max(count, 1e-9)
+                logits.append(self._logits(self.validation, [number], [frames]))
+            known = self.validation
+            values, weights = (torch.from_numpy(one).to(self.device) for one in (known.values, known.weights))
+            # A head that has become too sure of itself is calibrated later: only what calibration cannot mend counts.
+            seen, count = torch.cat(logits) if logits else values, max(float(weights.sum()), 1e-9)
+            loss = min(float(self._lost(seen / one, values, weights)) / count for one in TEMPERATURES)
         if self.epoch == 0:
             self.base_loss = self.best_loss = loss
         return loss
@@ -199,6 +205,16 @@ class _Run:
         self, known: Targets, mine: Sequence[int], frames: Sequence[npt.NDArray[np.intp]]
     ) -> tuple[Tensor, float]:
         """Sum of the losses of these uploads, and how much took part."""
+        values, weights = (torch.from_numpy(one[list(mine)]).to(self.device) for one in (known.values, known.weights))
+        return self._lost(self._logits(known, mine, frames), values, weights), float(weights.sum())
+
+    def _lost(self, logits: Tensor, values: Tensor, weights: Tensor) -> Tensor:
+        return functional.binary_cross_entropy_with_logits(
+            logits, values, weight=weights, pos_weight=self.positive, reduction="sum"
+        )
+
+    def _logits(self, known: Targets, mine: Sequence[int], frames: Sequence[npt.NDArray[np.intp]]) -> Tensor:
+        """[uploads, labels] of these frames of these uploads."""
         features = []
         for number, chosen in zip(mine, frames, strict=True):
             found = self.cache.get(known.items[number])
@@ -220,13 +236,8 @@ class _Run:
                 padded[place, :count, rows.shape[1] :] = torch.from_numpy(beside).to(self.device)
             mask[place, :count] = True
             at += count
-        values, weights = (
-            torch.from_numpy(array[list(mine)]).to(self.device) for array in (known.values, known.weights)
-        )
-        loss = functional.binary_cross_entropy_with_logits(
-            self.head(padded, mask), values, weight=weights, pos_weight=self.positive, reduction="sum"
-        )
-        return loss, float(weights.sum())
+        logits: Tensor = self.head(padded, mask)
+        return logits
 
     def save(self, path: Path, name: str) -> None:
         """Write the whole state, in one step."""

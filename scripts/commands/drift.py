@@ -33,6 +33,8 @@ def drift(
     number = champion[0].number if champion else None
     if version is None and number is None:
         fail(f"{tagger} has no trained champion: what tagfarm ships has no training data to compare with")
+    if tagger == "quality":
+        fail("quality says amounts, not labels: drift compares how often labels are said", code=2)
     found = version_of(version or f"{tagger}/{number}")
     training = Statistics.of_json(found.manifest["statistics"])
     spoken = check_version(settings(), found)

@@ -47,6 +47,7 @@ def test_amounts_and_stars(given: object, value: float) -> None:
             ({"value": bad}, "bad_value")
             for bad in (1.01, -0.1, "nan", "inf", "6/5", "0/5", "4/5/5", "٤/5", True, [1], "four")
         ],
+        ({"at": "0001-01-01T00:00:00+14:00"}, "bad_value"),
         ({"value": 0.5, "decision": "confirm"}, "bad_value"),
         ({"value": 0.5, "decision": "withdraw"}, "bad_value"),
         ({"value": 0.5, "tag": "blur"}, "unknown_tag"),
