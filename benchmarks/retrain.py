@@ -122,7 +122,7 @@ def add_topic(topic: str, examples: Sequence[Example], weights: Path) -> Added:
         registry, extra = Registry(folder / "registry", KEY), extension_for(base, [topic])
         trained = train(data, Plan(), registry, torch.device("cpu"), only=[topic], extra_topics=extra)
         steps.done("train")
-        after = trained_topics(trained.version, base)
+        after = trained_topics(trained.version, base=base)
         classes = classifier("topics", weights)
         judges = TopicsJudge("trained", after, classes), TopicsJudge("packaged", tagger, classes)
         evaluate(data, *judges, background=trained.background)

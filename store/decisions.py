@@ -14,9 +14,13 @@ from sqlalchemy import Connection, select
 
 from store.schema_labels import Label
 
-Decision = Literal["confirm", "reject", "add", "withdraw"]
+Decision = Literal["confirm", "reject", "add", "withdraw", "rate"]
 DECISIONS: tuple[Decision, ...] = ("confirm", "reject", "add", "withdraw")
 """`withdraw` takes an earlier decision back: the machine's word holds again."""
+RATINGS: tuple[Decision, ...] = ("rate", "withdraw")
+"""Of amounts: opinions, which differ. Each person's latest one counts, and none is laid over the document."""
+RATED: Mapping[str, tuple[str, ...]] = {"quality": ("picture", "score")}
+"""Taggers whose amounts people give, and the amounts."""
 SECTIONS: Mapping[str, tuple[str, str]] = {"topics": ("topics", "topic"), "events": ("events", "event")}
 """Taggers whose tags people decide on: the document's section, and the key of a tag in it."""
 HUMAN = "human"

@@ -6,13 +6,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import pairwise
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, insert, select
 
 from store.columns import plain_text
-from store.decisions import Decision
+from store.decisions import RATED, Decision
 from store.engine import Database
 from store.rewrite import current_documents, lock_uploads, rewrite
 from store.schema import Upload
@@ -34,11 +33,13 @@ class NewLabel:
     at: datetime | None = None
     taxonomy: str | None = None
     note: str | None = None
+    value: float | None = None
 
 
 @dataclass(frozen=True)
 class LabelRow:
-    """A decision as it is kept. `holds`: no later one on the same tag takes its place."""
+    """A decision as it is kept. `holds`: no later one on the same tag takes its place; of an amount, no later one of
+    the same person."""
 
     label_id: int
     upload_id: str
@@ -49,6 +50,7 @@ class LabelRow:
     at: datetime
     taxonomy: str | None
     note: str | None
+    value: float | None
     holds: bool
 
 
@@ -100,24 +102,27 @@ class Labels:
             return UnknownUpload()
         now = self._database.now(connection)
         kept = list(connection.execute(_history().where(Label.upload_id == upload_id)))
-        known = {(row.tagger, row.tag, row.decision, row.by, row.at) for row in kept}
-        holding = {(row.tagger, row.tag): (row.decision, row.by) for row in kept}
+        known = {(row.tagger, row.tag, row.decision, row.value, row.by, row.at) for row in kept}
+        holding = {_subject(row): (row.decision, row.value, row.by) for row in kept}
         written = []
         for label in labels:
             tag, by, at = plain_text(label.tag), plain_text(label.by), label.at or now
-            key = (label.tagger, tag)
-            repeated = label.at is None and holding.get(key) == (label.decision, by)
-            new = not repeated and (*key, label.decision, by, at) not in known
+            key = (upload_id, label.tagger, tag, by if label.tagger in RATED else None)
+            word = (label.decision, label.value, by)
+            repeated = label.at is None and holding.get(key) == word
+            fact = (label.tagger, tag, label.decision, label.value, by, at)
+            new = not repeated and fact not in known
             written.append(new)
             if new:
-                known.add((*key, label.decision, by, at))
-                holding[key] = (label.decision, by)
+                known.add(fact)
+                holding[key] = word
                 values = {"decision": label.decision, "by": by, "at": at, "written_at": now}
                 values |= {"upload_id": upload_id, "tagger": label.tagger, "tag": tag}
-                values |= {"taxonomy": label.taxonomy, "note": label.note}
+                values |= {"taxonomy": label.taxonomy, "note": label.note, "value": label.value}
                 connection.execute(insert(Label).values(values))
         changed = False
-        if any(written) and (current := current_documents(connection, uploads)):
+        said = any(new and label.tagger not in RATED for new, label in zip(written, labels, strict=True))
+        if said and (current := current_documents(connection, uploads)):
             document = current[upload_id]
             changed = bool(rewrite(connection, now, [(document, document.said())], "labelled"))
         return Labelled(tuple(written), changed)
@@ -161,17 +166,17 @@ class Labels:
                 page = mine.where(Label.upload_id > after).order_by(Label.upload_id).limit(PAGE)
                 ids = list(connection.execute(page).scalars())
                 rows = list(connection.execute(query.where(Label.upload_id.in_(ids))))
-            for row, following in pairwise([*rows, None]):
-                assert row is not None
-                same = following is not None and _subject(following) == _subject(row)
-                yield LabelRow(**row._mapping, holds=not same)
+            latest = {_subject(row): row.label_id for row in rows}
+            for row in rows:
+                yield LabelRow(**row._mapping, holds=latest[_subject(row)] == row.label_id)
             if not ids:
                 return
             after = ids[-1]
 
 
-def _subject(row: Row[Any]) -> tuple[str, str, str]:
-    return row.upload_id, row.tagger, row.tag
+def _subject(row: Row[Any]) -> tuple[str, str, str, str | None]:
+    """What a later decision takes the place of: of amounts, only what the same person gave."""
+    return row.upload_id, row.tagger, row.tag, row.by if row.tagger in RATED else None
 
 
 def _history() -> Select[Any]:
@@ -185,5 +190,6 @@ def _history() -> Select[Any]:
         Label.at,
         Label.taxonomy,
         Label.note,
+        Label.value,
     )
     return select(*columns).order_by(Label.upload_id, Label.tagger, Label.tag, Label.at, Label.label_id)

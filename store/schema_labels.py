@@ -21,7 +21,9 @@ class Label(Base):
     tagger: Mapped[str]
     tag: Mapped[str]
     decision: Mapped[str]
-    """confirm, reject, add or withdraw."""
+    """confirm, reject, add or withdraw; of an amount: rate or withdraw."""
+    value: Mapped[float | None]
+    """What was given, in 0 to 1: of a decision `rate` alone."""
     by: Mapped[str]
     """Who decided."""
     at: Mapped[datetime]

@@ -157,11 +157,11 @@ class _Parser:
             return text
         try:
             moment = datetime.fromisoformat(text)
-        except ValueError as error:
+            return moment.astimezone(UTC) if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+        except (ValueError, OverflowError) as error:  # a zone may take it out of all years
             raise BadCondition(
                 f"{text!r} is no time; write e.g. '2026-11-01' or '2026-11-01T12:00:00+01:00'"
             ) from error
-        return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
     def _take(self, kind: str, text: str) -> bool:
         if self._at < len(self._tokens) and self._tokens[self._at] == (kind, text):

@@ -19,8 +19,18 @@ from store.duplicates import Common
 ALIKE = 0.95
 """Cosine between two uploads' mean embeddings from which they are near-duplicates. Of 60 photo clips, re-encoded ones
 (JPEG quality 40, or 0.4 of the size) have 0.955 and more in 95 of 100, and no two different ones more than 0.93."""
-BLOCK = 1024
-"""Uploads compared at once."""
+BLOCK = 512
+"""Uploads compared with all others at once."""
+DIRECTIONS = 96
+"""Principal directions that are compared first."""
+SAMPLE = 4000
+"""Uploads that the directions are found on."""
+SLACK = 1e-4
+"""More than single precision can be wrong."""
+DENSE = 0.02
+"""Share of the pairs of a block beyond which all of them are computed."""
+PAIRS = 8192
+SHORTEST = 1e-9
 SALT = "tagfarm-split-1"
 """Part of the hash: changing it deals every split anew."""
 VALIDATION_SHARE = 0.15
@@ -43,8 +53,9 @@ def group_names(
     for upload_id in uploads:
         for one in common[upload_id]:
             joined.join(place[upload_id], first.setdefault(one.key, place[upload_id]))
-    for one_place, other_place in _alike(means):
-        joined.join(one_place, other_place)
+    seen: dict[int, int] = {}
+    for at, number in enumerate(alike_components(means).tolist()):
+        joined.join(at, seen.setdefault(number, at))
     names: dict[int, tuple[bool, str, str]] = {}
     for upload_id in uploads:
         root = joined.root(place[upload_id])
@@ -66,15 +77,65 @@ def _name(common: Common) -> tuple[bool, str, str]:
     return not common.key.startswith("sound:"), common.born.isoformat(), common.key
 
 
-def _alike(means: npt.NDArray[np.float32]) -> list[tuple[int, int]]:
+def alike_components(means: npt.NDArray[np.float32], least: float = ALIKE) -> npt.NDArray[np.intp]:
+    """[n] a number for each row, the same for rows that a chain of cosines of `least` and more connects.
+
+    Exact, and not every pair is looked at in full: a cosine is what the first principal directions have of it and at
+    most the product of what is left of both rows beside them. Only where that could reach `least` the rest is computed.
+    """
+    count = len(means)
+    numbers = np.arange(count)
     lengths = np.linalg.norm(means, axis=1, keepdims=True)
-    units = means / np.maximum(lengths, 1e-9)
-    pairs: list[tuple[int, int]] = []
+    units = (means / np.maximum(lengths, SHORTEST)).astype(np.float32)
+    units, inverse = np.unique(units, axis=0, return_inverse=True)  # one file that was sent often is one row here
+    alone = np.arange(len(units))
+    near, left = _projected(units)
     for at in range(0, len(units), BLOCK):
-        cosines = units[at : at + BLOCK] @ units.T
-        rows, columns = np.nonzero(cosines >= ALIKE)
-        pairs += [(at + int(row), int(column)) for row, column in zip(rows, columns, strict=True) if column > at + row]
-    return pairs
+        bound = near[at : at + BLOCK] @ near[at:].T
+        bound += np.outer(left[at : at + BLOCK], left[at:])
+        rows, columns = np.nonzero(bound >= least - SLACK)
+        upper = columns > rows
+        rows, columns = rows[upper] + at, columns[upper] + at
+        if len(rows) > DENSE * bound.size:
+            # So many could be alike that they are all computed at once.
+            rows, columns = np.nonzero(units[at : at + BLOCK] @ units[at:].T >= least)
+            rows, columns = rows + at, columns + at
+        else:
+            parts = (slice(first, first + PAIRS) for first in range(0, len(rows), PAIRS))
+            true = [np.einsum("ij,ij->i", units[rows[one]], units[columns[one]]) >= least for one in parts]
+            kept = np.concatenate(true) if true else np.zeros(0, np.bool_)
+            rows, columns = rows[kept], columns[kept]
+        alone = _connected(alone, rows, columns)
+    # A row of zeros is like no other.
+    empty = lengths[:, 0] <= SHORTEST
+    found = alone[inverse.ravel()]
+    return np.where(empty, numbers + len(units), found)
+
+
+def _projected(units: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """[n, m] what the first principal directions have of each row, and [n] the length of what they have not."""
+    if units.shape[1] <= DIRECTIONS:
+        return units, np.zeros(len(units), np.float32)
+    sample = units[:: max(1, len(units) // SAMPLE)].astype(np.float64)
+    _, directions = np.linalg.eigh(sample.T @ sample)
+    near = units @ directions[:, -DIRECTIONS:].astype(np.float32)
+    left = np.sqrt(np.maximum(1.0 - np.square(near).sum(axis=1), 0.0))
+    return near, left.astype(np.float32)
+
+
+def _connected(
+    numbers: npt.NDArray[np.intp], rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp]
+) -> npt.NDArray[np.intp]:
+    """Component numbers with these pairs connected as well."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    if not len(rows):
+        return numbers
+    size = len(numbers)
+    ends = (numbers[rows], numbers[columns])
+    graph = coo_matrix((np.ones(len(rows), np.bool_), ends), shape=(size, size))
+    return np.asarray(connected_components(graph, directed=False)[1][numbers], np.intp)
 
 
 class _Joined:

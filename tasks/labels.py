@@ -1,8 +1,9 @@
 """People's labels in and out of files: JSON Lines and CSV, checked line by line before anything is written.
 
 A line has `upload_id`, `tag` and `decision` (confirm, reject, add, withdraw), and may have `tagger` (topics), `by`,
-`at` (ISO 8601 with a zone), `taxonomy` and `note`. What `export` writes, `import` reads, and reading it twice changes
-nothing.
+`at` (ISO 8601 with a zone), `taxonomy` and `note`. With the tagger `quality` the decision is `rate` (or withdraw), the
+tag `picture` or `score`, and `value` what the person gave: 0 to 1, or stars as `4/5`. What `export` writes, `import`
+reads, and reading it twice changes nothing.
 """
 
 from __future__ import annotations
@@ -11,22 +12,26 @@ import csv
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal, TextIO, get_args
 
 from models.sounds.audioset import class_names
 from models.topics.taxonomy import ID_FORM, load_taxonomy
-from store.decisions import DECISIONS, SECTIONS
+from store.decisions import DECISIONS, RATED, RATINGS, SECTIONS
 from store.store import LabelRow, NewLabel, Store, UnknownUpload
 
-FIELDS = ("upload_id", "tagger", "tag", "decision", "by", "at", "taxonomy", "note")
+FIELDS = ("upload_id", "tagger", "tag", "decision", "value", "by", "at", "taxonomy", "note")
 Format = Literal["jsonl", "csv"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 MAX_TAG = 200
 MAX_NOTE = 2000
 EVENTS_LIST = "audioset@1"
 """Version of the list of events."""
+QUALITY_SCALE = "quality@1"
+"""Version of what amounts mean: 0 the worst, 1 the best that a phone's screen shows; one star is 0, five are 1."""
+STARS = re.compile(r"([1-5](?:\.[0-9]{1,3})?)/5", re.ASCII)
 CHECKED_AT_ONCE = 500
 TAGGER = "topics"
 """Whose tag it is where a line does not say."""
@@ -63,13 +68,16 @@ class Vocabulary:
     def __init__(self, new_tags: bool = False) -> None:
         taxonomy = load_taxonomy()
         self._known = {"topics": set(taxonomy.index), "events": set(class_names())}
-        self.versions = {"topics": taxonomy.version, "events": EVENTS_LIST}
+        self._known |= {tagger: set(amounts) for tagger, amounts in RATED.items()}
+        self.versions = {"topics": taxonomy.version, "events": EVENTS_LIST, "quality": QUALITY_SCALE}
         self._new_tags = new_tags
 
     def fault(self, tagger: str, tag: str) -> str | None:
         """What is wrong with a tag; None: nothing."""
         if tag in self._known[tagger]:
             return None
+        if tagger in RATED:
+            return f"{tag!r} is no amount of {tagger}; there are {', '.join(RATED[tagger])}"
         if tagger == "topics" and not ID_FORM.fullmatch(tag):
             return f"{tag!r} is not of the form parent/child in lower case"
         if not self._new_tags:
@@ -93,15 +101,17 @@ def parse(record: Any, vocabulary: Vocabulary, by: str | None = None) -> NewLabe
     """
     if not isinstance(record, dict):
         raise LabelFault("bad_line", "not an object")
-    values = {name: _text(record, name) for name in FIELDS}
+    values = {name: _text(record, name) for name in FIELDS if name != "value"}
     tagger = values["tagger"] or TAGGER
     missing = [name for name in ("upload_id", "tag", "decision") if not values[name]]
     if missing:
         raise LabelFault("missing", f"without {', '.join(missing)}")
-    if tagger not in SECTIONS:
-        raise LabelFault("bad_value", f"tagger {tagger!r} is none of {', '.join(SECTIONS)}")
-    if values["decision"] not in DECISIONS:
-        raise LabelFault("bad_value", f"decision {values['decision']!r} is none of {', '.join(DECISIONS)}")
+    if tagger not in (*SECTIONS, *RATED):
+        raise LabelFault("bad_value", f"tagger {tagger!r} is none of {', '.join((*SECTIONS, *RATED))}")
+    possible = RATINGS if tagger in RATED else DECISIONS
+    if values["decision"] not in possible:
+        raise LabelFault("bad_value", f"decision {values['decision']!r} is none of {', '.join(possible)} for {tagger}")
+    value = _amount(record.get("value"), rated=values["decision"] == "rate")
     decider = values["by"] or by
     if not decider:
         raise LabelFault("missing", "without by: who decided?")
@@ -119,7 +129,30 @@ def parse(record: Any, vocabulary: Vocabulary, by: str | None = None) -> NewLabe
         at=_moment(values["at"]),
         taxonomy=values["taxonomy"] or vocabulary.versions[tagger],
         note=values["note"],
+        value=value,
     )
+
+
+def _amount(given: Any, rated: bool) -> float | None:
+    """What a person gave, in 0 to 1."""
+    if given is None or given == "":
+        if rated:
+            raise LabelFault("missing", "without value: how much? 0 to 1, or stars as 4/5")
+        return None
+    if not rated:
+        raise LabelFault("bad_value", "a value belongs to a decision `rate` alone")
+    value: float | None = None
+    if isinstance(given, str):
+        if stars := STARS.fullmatch(given.strip()):
+            value = (float(stars[1]) - 1) / 4
+        else:
+            with suppress(ValueError):
+                value = float(given)
+    elif isinstance(given, int | float) and not isinstance(given, bool):
+        value = float(given)
+    if value is None or not 0.0 <= value <= 1.0:
+        raise LabelFault("bad_value", f"value {given!r} is neither 0 to 1 nor stars as 4/5")
+    return value
 
 
 def _text(record: dict[str, Any], name: str) -> str | None:
@@ -140,7 +173,10 @@ def _moment(text: str | None) -> datetime | None:
         raise LabelFault("bad_value", f"at {text!r} is not an ISO 8601 time") from error
     if moment.tzinfo is None:
         raise LabelFault("bad_value", f"at {text!r} has no zone; write e.g. 2026-11-24T12:00:00+00:00")
-    return moment
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise LabelFault("bad_value", f"at {text!r} is in no year") from error
 
 
 def read(stream: TextIO, form: Format) -> Iterator[tuple[int, Any]]:

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from models.protocol import Evidence, Tagger
+from models.protocol import Encoder, Evidence, Tagger
+from models.registry.taggers import own_encoders
 from store.store import ShadowRow
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,10 @@ class Speakers:
     """Taggers that cannot speak, and why."""
     shadows: tuple[Tagger, ...] = ()
     """Who is asked too, and not published."""
+
+    def encoders(self, shared: Mapping[str, Encoder]) -> dict[str, Encoder]:
+        """The node's encoders, and those that versions brought along: a head and its encoder change as one."""
+        return {**shared, **brought(self.taggers), **brought(self.shadows)}
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,11 @@ class Lineup:
             if name not in absent and bucket(f"shadow {name}", upload_id) < share
         ]
         return Speakers(tuple(chosen), {**absent, **self.broken}, tuple(watching))
+
+
+def brought(taggers: Sequence[Tagger]) -> dict[str, Encoder]:
+    """The encoders that these taggers bring along, by name."""
+    return {name: encoder for tagger in taggers for name, encoder in own_encoders(tagger).items()}
 
 
 class LineupSwitch:

@@ -138,7 +138,8 @@ def _analyse_decoded(
     asked = [tagger for tagger in speakers.taggers if upload.wants(tagger.name)]
     absent = {name: why for name, why in speakers.absent.items() if upload.wants(name)}
     with clock.stage("encode"):
-        encodings, failed_encoders = _encode(evidence, asked, parts.encoders)
+        watching = [shadow for shadow in speakers.shadows if upload.wants(shadow.name)]
+        encodings, failed_encoders = _encode(evidence, [*asked, *watching], speakers.encoders(parts.encoders))
     evidence = replace(evidence, encodings=encodings)
 
     sections: dict[str, Any] = {}

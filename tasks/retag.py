@@ -25,7 +25,7 @@ from tasks.sound_library import SOUNDID_VERSION
 
 log = logging.getLogger(__name__)
 
-BATCH = 32
+BATCH = 64
 """Uploads of one transaction."""
 IN_FLIGHT = 200
 """Uploads that the farm has of one run at most: what is paused stops within these."""

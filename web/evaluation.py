@@ -11,10 +11,13 @@ from typing import Any
 import jinja2
 
 from models.training.evaluate import Evaluation, Mistake
+from models.training.graded_evaluation import GradedEvaluation, Rated
 
 SIDE = 200
 """Of the reliability diagram, px."""
 MOST_PICTURE_BYTES = 200_000
+FEW = 10
+"""Uploads of a slice below which its figure says little."""
 
 _environment = jinja2.Environment(
     loader=jinja2.PackageLoader("web"), autoescape=True, trim_blocks=True, lstrip_blocks=True
@@ -43,7 +46,30 @@ def render(evaluation: Evaluation, folder: Path | None = None) -> str:
         side=SIDE,
         figure=_figure,
         interval=_interval,
+        few=FEW,
         change=_change,
+    )
+
+
+def render_graded(evaluation: GradedEvaluation, folder: Path | None = None) -> str:
+    """The page of amounts."""
+    pictures = [_picture(rated, folder) for rated in evaluation.worst]
+    return _environment.get_template("evaluation_graded.html").render(
+        evaluation=evaluation,
+        worst=list(zip(evaluation.worst, pictures, strict=True)),
+        dots=[
+            Dot(
+                round(one.given * SIDE, 1),
+                round((1 - one.score) * SIDE, 1),
+                3,
+                f"{one.upload_id}, {one.label}: given {one.given:.2f}, said {one.score:.2f}",
+            )
+            for one in evaluation.rated
+        ],
+        side=SIDE,
+        figure=_figure,
+        interval=_interval,
+        few=FEW,
     )
 
 
@@ -60,7 +86,7 @@ def _dots(bins: Sequence[tuple[float, float, int]]) -> list[Dot]:
     ]
 
 
-def _picture(mistake: Mistake, folder: Path | None) -> str | None:
+def _picture(mistake: Mistake | Rated, folder: Path | None) -> str | None:
     if folder is None or mistake.keyframe is None:
         return None
     path = folder / mistake.keyframe

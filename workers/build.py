@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 from media.fetch import FetchedMedia, fetch
 from media.fetch_policy import FetchPolicy
 from media.pool import DecoderPool
-from media.types import Limits
+from media.types import Limits, ObserverFactory
 from models.layout.tagger import LayoutTagger
 from models.protocol import Encoder, Tagger, WeightsMissing
 from models.quality.picture import PictureMeasures
@@ -91,6 +91,22 @@ def build_models(settings: Settings) -> Models:
 def build_parts(settings: Settings, scratch: Path) -> Parts:
     """Load the networks and start the decoders."""
     models = build_models(settings)
+    fetch_media, decoder = build_media(settings, scratch)
+    return Parts(
+        fetch=fetch_media,
+        decoder=decoder,
+        encoders=models.encoders,
+        taggers=models.taggers,
+        absent=models.absent,
+        scratch=scratch,
+        soundid_version=SOUNDID_VERSION,
+    )
+
+
+def build_media(
+    settings: Settings, scratch: Path, observers: Sequence[ObserverFactory] = OBSERVERS
+) -> tuple[Callable[[str, Path], FetchedMedia], DecoderPool]:
+    """What brings an upload's file here, and the started decoders."""
     media = settings.media
     limits = Limits(max_bytes=media.max_bytes, max_duration_s=media.max_duration_s, deadline_s=media.decode_deadline_s)
     policy = FetchPolicy(
@@ -101,15 +117,7 @@ def build_parts(settings: Settings, scratch: Path) -> Parts:
         max_bytes=media.max_bytes,
         deadline_s=media.fetch_deadline_s,
     )
-    return Parts(
-        fetch=partial(_fetch, policy),
-        decoder=DecoderPool(media.decoders, limits, OBSERVERS, scratch),
-        encoders=models.encoders,
-        taggers=models.taggers,
-        absent=models.absent,
-        scratch=scratch,
-        soundid_version=SOUNDID_VERSION,
-    )
+    return partial(_fetch, policy), DecoderPool(media.decoders, limits, observers, scratch)
 
 
 def _fetch(policy: FetchPolicy, uri: str, folder: Path) -> FetchedMedia:

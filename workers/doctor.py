@@ -184,9 +184,10 @@ def _sounds(settings: Settings) -> list[Finding]:
 
 
 def _versions(settings: Settings) -> list[Finding]:
+    from models.protocol import WeightsMissing
     from models.registry.versions import VersionError
     from store.store import Store
-    from workers.versions import load_tagger, open_registry
+    from workers.versions import check_version, load_version, open_registry
 
     if any(finding.state != "good" for finding in _store(settings)):
         return []  # that is told already
@@ -200,9 +201,9 @@ def _versions(settings: Settings) -> list[Finding]:
         what, name = f"{state.alias} of {state.tagger}", f"{state.tagger}/{state.number}"
         try:
             assert state.number is not None
-            load_tagger(open_registry(settings), state.tagger, state.number, state.digest)
+            check_version(settings, load_version(open_registry(settings), state.tagger, state.number, state.digest))
             findings.append(Finding(what, "good", name))
-        except VersionError as error:
+        except (VersionError, WeightsMissing) as error:
             cure = f"tagfarm models rollback {state.tagger} --as {state.alias} --why ..., or mend it: docs/runbook.md"
             findings.append(Finding(what, "bad", f"{type(error).__name__}: {error}", cure))
     return findings or [Finding("trained versions", "good", "none is used: the packaged taggers speak")]

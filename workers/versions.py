@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from models.protocol import Tagger
-from models.registry.taggers import build_tagger
-from models.registry.versions import Registry, VersionCorrupt, VersionError, VersionIncompatible, read_key
+from models.protocol import Encoder, Tagger
+from models.registry.taggers import build_tagger, own_encoders
+from models.registry.versions import Registry, Version, VersionCorrupt, VersionError, VersionIncompatible, read_key
 from store.store import AliasState, Store
 from tasks.lineup import Lineup, LineupSwitch
 from workers.settings import Settings
@@ -24,16 +24,20 @@ def open_registry(settings: Settings, create_key: bool = False) -> Registry:
     return Registry(settings.registry, secret)
 
 
-def load_tagger(registry: Registry, tagger: str, number: int, digest: str | None = None) -> Tagger:
-    """A version as a tagger. Raises `VersionError`; `VersionCorrupt` also when it is not the one that was promoted."""
+def load_version(registry: Registry, tagger: str, number: int, digest: str | None = None) -> Version:
+    """A version. Raises `VersionError`; `VersionCorrupt` also when it is not the one that was promoted."""
     version = registry.version(tagger, number)
     if digest is not None and version.digest != digest:
         raise VersionCorrupt(f"{version.name} in {registry.root} is not the one that was promoted")
-    return build_tagger(version)
+    return version
 
 
 def in_force(
-    settings: Settings, store: Store, encoders: Collection[str], taggers: Sequence[Tagger], absent: Mapping[str, str]
+    settings: Settings,
+    store: Store,
+    encoders: Mapping[str, Encoder],
+    taggers: Sequence[Tagger],
+    absent: Mapping[str, str],
 ) -> tuple[list[Tagger], dict[str, str], dict[str, str]]:
     """The taggers with the champions in their places; those that cannot speak; challengers' versions by tagger.
 
@@ -46,6 +50,26 @@ def in_force(
     return list(speakers.taggers), dict(speakers.absent), challengers
 
 
+def check_version(settings: Settings, version: Version) -> str:
+    """Build a version as a node would, and let go of it. Returns what documents will name it.
+
+    Raises:
+        VersionError: it cannot be run.
+        WeightsMissing: it has an encoder of its own, and the packaged one that it stands on is not installed.
+    """
+    if version.own_encoder is None:
+        return build_tagger(version).version
+    import torch
+
+    from models.topics.efficientnet import PictureEncoder
+
+    base = PictureEncoder(settings.models.weights, device=torch.device("cpu"))
+    try:
+        return build_tagger(version, {base.name: base}).version
+    finally:
+        base.close()
+
+
 class VersionKeeper:
     """Keeps a node's line-up what the aliases say.
 
@@ -53,7 +77,7 @@ class VersionKeeper:
         registry: where versions lie.
         aliases: asks the store.
         switch: the node's.
-        encoders: that the node has; a version that needs another cannot run here.
+        encoders: that the node has, by name; a version that needs another, and brings none, cannot run here.
     """
 
     def __init__(
@@ -61,12 +85,12 @@ class VersionKeeper:
         registry: Registry,
         aliases: Callable[[], list[AliasState]],
         switch: LineupSwitch,
-        encoders: Collection[str],
+        encoders: Mapping[str, Encoder],
     ) -> None:
         self._registry = registry
         self._aliases = aliases
         self._switch = switch
-        self._encoders = frozenset(encoders)
+        self._encoders = dict(encoders)
         self._lock = threading.Lock()
         self._begun = False
         self._followed: list[AliasState] = []
@@ -128,8 +152,9 @@ class VersionKeeper:
 
     def _load(self, key: tuple[str, int, str | None]) -> Tagger:
         if key not in self._loaded:
-            tagger = load_tagger(self._registry, *key)
-            if lacking := [name for name in tagger.encoders if name not in self._encoders]:
+            tagger = build_tagger(load_version(self._registry, *key), self._encoders)
+            here = {**self._encoders, **own_encoders(tagger)}
+            if lacking := [name for name in tagger.encoders if name not in here]:
                 raise VersionIncompatible(
                     f"{key[0]}/{key[1]} needs the encoder {lacking[0]!r}, which this node has not"
                 )

@@ -111,8 +111,8 @@ class QualityTagger:
         """
         # Slides stand still on purpose: they are judged as the pictures that they are.
         slides = standing_share(evidence) >= STILL_SHARE
-        picture = picture_quality(_measures(evidence, PICTURE), still=slides)
-        sound = sound_quality(_measures(evidence, SOUND)) if evidence.has_audio else None
+        picture = picture_quality(measures_of(evidence, PICTURE), still=slides)
+        sound = sound_quality(measures_of(evidence, SOUND)) if evidence.has_audio else None
         heard = sound if sound is not None and sound["loudness_lufs"] is not None else None
         if picture is None and sound is None:
             return None
@@ -202,16 +202,16 @@ def sound_parts(measures: Mapping[str, Any]) -> dict[str, float]:
 
 def explain(evidence: Evidence) -> list[str]:
     """What lowers the scores, in plain words, worst first: ["soft focus", "muffled sound"]."""
-    parts = picture_parts(_measures(evidence, PICTURE), evidence.still)
+    parts = picture_parts(measures_of(evidence, PICTURE), evidence.still)
     if evidence.has_audio:
-        parts |= sound_parts(_measures(evidence, SOUND))
+        parts |= sound_parts(measures_of(evidence, SOUND))
     faults = [
         (score / PLAIN_WORDS[part][0], PLAIN_WORDS[part][1]) for part, score in parts.items() if part in PLAIN_WORDS
     ]
     return [words for relative, words in sorted(faults) if relative < 1.0]
 
 
-def _measures(evidence: Evidence, observer: str) -> Mapping[str, Any]:
+def measures_of(evidence: Evidence, observer: str) -> Mapping[str, Any]:
     """One observer's measures; empty if it saw nothing or failed."""
     measures = evidence.observations.get(observer, {})
     return {} if "error" in measures else measures

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..protocol import Evidence
+from ..protocol import Encoder, Evidence
 from ..registry.versions import Version, VersionIncompatible
 from ..serving.head import Head
+from .features import MEASURES, with_measures
 from .tagger import PICTURE_SHARE, QualityTagger
 
 ENCODER = "efficientnet-lite2@1"
@@ -23,22 +24,35 @@ class TrainedQualityTagger:
 
     name = "quality"
     section = "quality"
-    encoders = ("picture",)
+    encoders: tuple[str, ...] = ("picture",)
 
-    def __init__(self, head: Head, version: str, packaged: QualityTagger | None = None) -> None:
+    def __init__(
+        self,
+        head: Head,
+        version: str,
+        packaged: QualityTagger | None = None,
+        own: Encoder | None = None,
+        measures: bool = False,
+    ) -> None:
+        """`own`: the encoder that was fine-tuned for the head. `measures`: whether it reads them too."""
         self.head = head
         self.version = version
+        self.own_encoders = {own.name: own} if own is not None else {}
+        self.encoders = tuple(self.own_encoders) or TrainedQualityTagger.encoders
+        self._encoder = own.version if own is not None else ENCODER
+        self._measures = measures
         self._packaged = packaged or QualityTagger()
 
     def tag(self, evidence: Evidence) -> dict[str, Any] | None:
         """The section; where there is no picture, the packaged tagger's."""
         said = self._packaged.tag(evidence)
-        encoding = evidence.encodings["picture"]
+        encoding = evidence.encodings[self.encoders[0]]
         if said is None or said["picture"] is None or not len(encoding.times_s):
             return said
-        if encoding.encoder != ENCODER:
-            raise ValueError(f"{self.version} is for {ENCODER}, not for {encoding.encoder}")
-        scores = dict(zip(self.head.labels, self.head.scores(encoding.embeddings).tolist(), strict=True))
+        if encoding.encoder != self._encoder:
+            raise ValueError(f"{self.version} is for {self._encoder}, not for {encoding.encoder}")
+        rows = with_measures(encoding.embeddings, evidence) if self._measures else encoding.embeddings
+        scores = dict(zip(self.head.labels, self.head.scores(rows).tolist(), strict=True))
         picture, sound = said["picture"], said["sound"]
         if "picture" in scores:
             picture = {**picture, "score": round(scores["picture"], 4)}
@@ -47,8 +61,8 @@ class TrainedQualityTagger:
         return {**said, "picture": picture, "score": round(scores.get("score", whole), 4)}
 
 
-def trained_quality(version: Version) -> TrainedQualityTagger:
-    """The tagger of a verified version.
+def trained_quality(version: Version, own: Encoder | None = None) -> TrainedQualityTagger:
+    """The tagger of a verified version. `own`: its own encoder, if it has one.
 
     Raises:
         VersionIncompatible: it is for another encoder, has other labels, or its tensors do not fit them.
@@ -64,4 +78,8 @@ def trained_quality(version: Version) -> TrainedQualityTagger:
         head = Head.of(manifest, tensors)
     except (ValueError, KeyError) as error:
         raise VersionIncompatible(f"{version.name} does not fit: {error}") from error
-    return TrainedQualityTagger(head, f"{QualityTagger.version}+quality-head@{version.number}")
+    measures = int(manifest["head"].get("measures", 0))
+    if measures not in (0, len(MEASURES)):
+        raise VersionIncompatible(f"{version.name} reads {measures} measures, this program has {len(MEASURES)}")
+    said = f"{QualityTagger.version}+quality-head@{version.number}"
+    return TrainedQualityTagger(head, said, own=own, measures=bool(measures))

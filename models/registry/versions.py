@@ -3,6 +3,7 @@
     manifest.json       what it is, what it was trained on, how good it is, the sha256 of the files below, a signature
     head.safetensors    its tensors
     taxonomy.json       topics that the packaged taxonomy lacks, if it has any
+    encoder.safetensors the last blocks of its own encoder, if one was fine-tuned for it (`fine_tuning` in the manifest)
 
 A version is written beside and renamed, so it is whole or not there. Its signature is HMAC-SHA256 (RFC 2104) over the
 manifest, which names every file's sha256: without the farm's key nobody can make a version that a node loads.
@@ -24,11 +25,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-FORMAT = 1
-"""1: first version."""
+FORMAT = 2
+"""1: first version. 2: may have an encoder of its own; versions without one are still written as 1."""
+PLAIN_FORMAT = 1
 MANIFEST_FILE = "manifest.json"
 HEAD_FILE = "head.safetensors"
 TAXONOMY_FILE = "taxonomy.json"
+ENCODER_FILE = "encoder.safetensors"
 SIGNATURE = "signature"
 KEY_BYTES = 32
 PACKAGED = "packaged"
@@ -79,14 +82,34 @@ class Version:
         Raises:
             VersionCorrupt: they cannot be read or are not what was signed.
         """
+        return self._load(HEAD_FILE)
+
+    @property
+    def fine_tuned_blocks(self) -> int:
+        """How many of the encoder's last blocks are its own; 0: it reads the packaged encoder."""
+        return int(self.manifest["fine_tuning"]["blocks"]) if "fine_tuning" in self.manifest else 0
+
+    @property
+    def own_encoder(self) -> tuple[str, str] | None:
+        """What its own encoder is called in evidence, and `name@N` of it; None: it has none."""
+        if not self.fine_tuned_blocks:
+            return None
+        base = str(self.manifest["encoder"]).partition("@")[0]
+        return f"picture-{self.tagger}-{self.number}", f"{base}-{self.tagger}@{self.number}"
+
+    def encoder_tensors(self) -> dict[str, npt.NDArray[Any]]:
+        """The tensors of its own encoder. Raises `VersionCorrupt` as `tensors`."""
+        return self._load(ENCODER_FILE)
+
+    def _load(self, name: str) -> dict[str, npt.NDArray[Any]]:
         from safetensors import SafetensorError
         from safetensors.numpy import load
 
-        content = self.read(HEAD_FILE)
+        content = self.read(name)
         try:
             return load(content)
         except (SafetensorError, ValueError, KeyError) as error:
-            raise VersionCorrupt(f"{self.name}: {HEAD_FILE} cannot be read: {error}") from error
+            raise VersionCorrupt(f"{self.name}: {name} cannot be read: {error}") from error
 
     def extra_topics(self) -> Mapping[str, Any] | None:
         """The document of `taxonomy.json`; None: it adds no topic."""
@@ -149,7 +172,12 @@ class Registry:
         return [(tagger, number) for tagger in taggers for number in self.numbers(tagger)]
 
     def add(
-        self, tagger: str, manifest: Mapping[str, Any], head: Tensors, extra_topics: Mapping[str, Any] | None = None
+        self,
+        tagger: str,
+        manifest: Mapping[str, Any],
+        head: Tensors,
+        extra_topics: Mapping[str, Any] | None = None,
+        encoder: Tensors | None = None,
     ) -> Version:
         """Sign and keep a version under the next number.
 
@@ -161,6 +189,8 @@ class Registry:
         if self._key is None:
             raise VersionUnsigned("there is no key to sign a version with; set TAGFARM_MODELS__SIGNING_KEY")
         files = {HEAD_FILE: save({name: np.ascontiguousarray(tensor) for name, tensor in head.items()})}
+        if encoder is not None:
+            files[ENCODER_FILE] = save({name: np.ascontiguousarray(tensor) for name, tensor in encoder.items()})
         if extra_topics is not None:
             files[TAXONOMY_FILE] = (json.dumps(extra_topics, indent=1, ensure_ascii=False) + "\n").encode()
         home = self.root / tagger
@@ -187,7 +217,8 @@ class Registry:
         files: Mapping[str, bytes],
     ) -> bool:
         hashes = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
-        body = {"format": FORMAT, "tagger": tagger, "number": number, **manifest, "files": hashes}
+        written = FORMAT if ENCODER_FILE in files else PLAIN_FORMAT
+        body = {"format": written, "tagger": tagger, "number": number, **manifest, "files": hashes}
         assert self._key is not None
         signed = {**body, SIGNATURE: _sign(body, self._key)}
         _write(incoming / MANIFEST_FILE, (json.dumps(signed, indent=1, ensure_ascii=False) + "\n").encode())
@@ -217,8 +248,8 @@ class Registry:
             written = manifest["format"]
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise VersionCorrupt(f"{name}: {MANIFEST_FILE} cannot be read: {error!r}") from error
-        if written != FORMAT:
-            raise VersionIncompatible(f"{name} has version format {written}, this program reads {FORMAT}")
+        if written not in (PLAIN_FORMAT, FORMAT):
+            raise VersionIncompatible(f"{name} has version format {written}, this program reads {FORMAT} and before")
         self._check_signature(name, manifest)
         if (manifest["tagger"], manifest["number"]) != (tagger, number):
             raise VersionCorrupt(f"{name} is in the wrong place: it is {manifest['tagger']}/{manifest['number']}")

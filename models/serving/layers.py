@@ -39,7 +39,8 @@ def fold_batch_norm(
 
 
 class Convolution(nn.Module):
-    """Square 2-d convolution, SAME padding, bias, activation. For inference only.
+    """Square 2-d convolution, SAME padding, bias, activation. Its tensors are buffers: they are trained only where
+    somebody asks for their gradient (`models.training.tune`).
 
     Shapes: [n, in, h, w] to [n, out, ceil(h / stride), ceil(w / stride)].
     """
@@ -67,7 +68,9 @@ class Convolution(nn.Module):
         if rows[0] != rows[1] or columns[0] != columns[1]:
             x = functional.pad(x, (*columns, *rows))
             padding = [0, 0]
-        if self.fuse and x.device.type == "cpu" and x.dtype == torch.float32:
+        # The fused operator has no gradient.
+        fuse = self.fuse and not (self.weight.requires_grad and torch.is_grad_enabled())
+        if fuse and x.device.type == "cpu" and x.dtype == torch.float32:
             attribute, scalars = _FUSED[self.activation]
             fused: Tensor = torch.ops.mkldnn._convolution_pointwise(
                 x, self.weight, self.bias, padding, [self.stride] * 2, [1, 1], self.groups, attribute, scalars, ""

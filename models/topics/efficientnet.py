@@ -6,7 +6,7 @@ variant has no squeeze-and-excitation, ReLU6 for swish, and a stem and head of f
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -169,10 +169,14 @@ class PictureEncoder:
 
     def forward(self, crops: Sequence[Crop]) -> list[Row]:
         """Run prepared crops through the network: an embedding [1280] each."""
-        batch = torch.from_numpy(np.stack(crops)).to(self.device)
-        # [n, h, w, 3] seen as [n, 3, h, w] is channels_last already, which is what the convolutions like best.
-        pixels = batch.permute(0, 3, 1, 2).to(self.dtype).sub_(PIXEL_MEAN).div_(PIXEL_SCALE)
-        with torch.inference_mode():
-            parts = pixels.split(CPU_SLICE if self.device.type == "cpu" else len(crops))
-            rows = [self.network.embed(part).float() for part in parts]
-            return list(torch.cat(rows).cpu().numpy())
+        return list(run(self.network.embed, crops, self.device, self.dtype).float().cpu().numpy())
+
+
+def run(network: Callable[[Tensor], Tensor], crops: Sequence[Crop], device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Normalise prepared crops, and put them through a network or the first part of one, in slices that suit the
+    device."""
+    batch = torch.from_numpy(np.stack(crops)).to(device)
+    # [n, h, w, 3] seen as [n, 3, h, w] is channels_last already, which is what the convolutions like best.
+    pixels = batch.permute(0, 3, 1, 2).to(dtype).sub_(PIXEL_MEAN).div_(PIXEL_SCALE)
+    with torch.inference_mode():
+        return torch.cat([network(part) for part in pixels.split(CPU_SLICE if device.type == "cpu" else len(crops))])

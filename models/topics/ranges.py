@@ -25,9 +25,13 @@ def smooth(
 ) -> npt.NDArray[np.float64]:
     """Mean of the rows of [n, k] within `half_window_s` of each frame, never across a cut."""
     result = np.empty_like(values)
-    for row, time in enumerate(times_s):
-        near = (np.abs(times_s - time) <= half_window_s + 1e-9) & (shot == shot[row])
-        result[row] = values[near].mean(axis=0)
+    if not len(times_s):
+        return result
+    near = (np.abs(times_s[:, None] - times_s[None, :]) <= half_window_s + 1e-9) & (shot[:, None] == shot[None, :])
+    # Times ascend, and shots with them: what is near is one run of rows, and a slice costs no copy.
+    first = near.argmax(axis=1)
+    for row, (start, count) in enumerate(zip(first.tolist(), near.sum(axis=1).tolist(), strict=True)):
+        result[row] = values[start : start + count].mean(axis=0)
     return result
 
 

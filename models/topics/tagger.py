@@ -63,7 +63,7 @@ class TopicsTagger:
 
     name = "topics"
     section = "topics"
-    encoders = ("picture",)
+    encoders: tuple[str, ...] = ("picture",)
     version = "efficientnet-lite2-taxonomy@1"
 
     def __init__(self, taxonomy: Taxonomy | None = None, calibration: Calibration | None = None) -> None:
@@ -112,16 +112,14 @@ class TopicsTagger:
         lengths = np.diff(edges) + 1e-9  # a still picture lasts no time, and is still all of the upload
         total = float(lengths.sum())
         found = []
-        for position, topic in enumerate(self.taxonomy.topics):
+        for position in self._candidates(seen, claimed):
+            topic = self.taxonomy.topics[position]
             claim, column = claimed.get(topic.id), seen.frames[:, position]
             whole = None if seen.whole is None or np.isnan(seen.whole[position]) else float(seen.whole[position])
             if claim is not None:
                 column = _joined(column, claim)
                 whole = None if whole is None else float(_joined(np.array([whole]), claim)[0])
             begin = float(self.thresholds[position])
-            decisive = float(column.max(initial=0.0)) if whole is None else whole
-            if claim is None and (not len(column) or decisive < begin):
-                continue
             if whole is not None and len(column):
                 # The upload as a whole has decided; the frames say where.
                 begin = min(begin, float(column.max())) if whole >= begin else np.inf
@@ -135,6 +133,16 @@ class TopicsTagger:
             elif claim is not None and "hashtag" in claim.sources and claim.weight >= WORDS_ALONE_AT_LEAST:
                 found.append(Finding(topic.id, claim.weight, 0.0, (), claim.sources))
         return found
+
+    def _candidates(self, seen: Seen, claimed: Mapping[str, Claim]) -> list[int]:
+        """Topics that the picture or the author says, in the taxonomy's order. Most are said by neither."""
+        by_words = {self.taxonomy.index[topic] for topic in claimed}
+        if not len(seen.frames):
+            return sorted(by_words)
+        decisive = seen.frames.max(axis=0)
+        if seen.whole is not None:
+            decisive = np.where(np.isnan(seen.whole), decisive, seen.whole)
+        return sorted(by_words | set(np.flatnonzero(decisive >= self.thresholds).tolist()))
 
     def select(self, found: list[Finding]) -> list[Finding]:
         """The topics that are said: children for their parents, ordered, at most `MAX_TOPICS`."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..protocol import Encoding, Evidence
+from ..protocol import Encoder, Encoding, Evidence
 from ..registry.versions import Version, VersionIncompatible
 from ..serving.head import Head
 from .extension import extend
@@ -25,8 +25,11 @@ from .taxonomy import Taxonomy, TaxonomyError, load_taxonomy
 class TrainedTopicsTagger(TopicsTagger):
     """`models.protocol.Tagger` of the section `topics`, from a version of the registry."""
 
-    def __init__(self, head: Head, encoder: str, version: str, taxonomy: Taxonomy) -> None:
+    def __init__(self, head: Head, encoder: str, version: str, taxonomy: Taxonomy, own: Encoder | None = None) -> None:
+        """`own`: the encoder that was fine-tuned for the head, which then reads its embeddings."""
         super().__init__(taxonomy)
+        self.own_encoders = {own.name: own} if own is not None else {}
+        self.encoders = (*TopicsTagger.encoders, *self.own_encoders)
         self.head = head
         self.version = version
         self._encoder = encoder
@@ -39,18 +42,25 @@ class TrainedTopicsTagger(TopicsTagger):
         if encoding.encoder != self._encoder:
             raise ValueError(f"{self.version} is for {self._encoder}, not for {encoding.encoder}")
         packaged = super().seen(encoding, evidence)
+        rows = self._rows(encoding, evidence)
         shots = shot_numbers(encoding.times_s, evidence.shots)
         frames = packaged.frames.copy()
-        frames[:, self._columns] = smooth(
-            self.head.frame_scores(encoding.embeddings), encoding.times_s, shots, HALF_WINDOW_S
-        )
+        frames[:, self._columns] = smooth(self.head.frame_scores(rows), encoding.times_s, shots, HALF_WINDOW_S)
         whole: npt.NDArray[np.float64] = np.full(len(self.taxonomy.topics), np.nan)
-        whole[self._columns] = self.head.scores(encoding.embeddings)
+        whole[self._columns] = self.head.scores(rows)
         return replace(packaged, frames=frames, whole=whole)
 
+    def _rows(self, encoding: Encoding, evidence: Evidence) -> npt.NDArray[np.float32]:
+        for name, own in self.own_encoders.items():
+            encoding = evidence.encodings[name]
+            if encoding.encoder != own.version:
+                raise ValueError(f"{self.version} is for {own.version}, not for {encoding.encoder}")
+        return encoding.embeddings
 
-def trained_topics(version: Version, base: Taxonomy | None = None) -> TrainedTopicsTagger:
-    """The tagger of a verified version.
+
+def trained_topics(version: Version, own: Encoder | None = None, base: Taxonomy | None = None) -> TrainedTopicsTagger:
+    """The tagger of a verified version. `own`: its own encoder, if it has one. `base`: in the packaged taxonomy's
+    place.
 
     Raises:
         VersionIncompatible: it is for another encoder or taxonomy, or its tensors do not fit its labels.
@@ -75,7 +85,7 @@ def trained_topics(version: Version, base: Taxonomy | None = None) -> TrainedTop
     except (TaxonomyError, ValueError, KeyError) as error:
         raise VersionIncompatible(f"{version.name} does not fit: {error}") from error
     said = f"{packaged.version}+topics-head@{version.number}"
-    return TrainedTopicsTagger(head, str(manifest["encoder"]), said, taxonomy)
+    return TrainedTopicsTagger(head, str(manifest["encoder"]), said, taxonomy, own)
 
 
 def label_scores(tagger: TopicsTagger, evidence: Evidence) -> Mapping[str, float]:

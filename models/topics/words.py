@@ -44,11 +44,10 @@ def claims(taxonomy: Taxonomy, caption: str, hashtags: Sequence[str]) -> Mapping
     count = len(tagged - parents)
     weight = HASHTAG_WEIGHT * min(1.0, CLAIMS_BELIEVED / count) if count else 0.0
     result = {}
-    for topic in taxonomy.topics:
-        sources = tuple(name for name, found in (("hashtag", tagged), ("caption", written)) if topic.id in found)
-        if sources:
-            parts = [weight if name == "hashtag" else CAPTION_WEIGHT for name in sources]
-            result[topic.id] = Claim(max(parts), sources)
+    for topic in sorted(tagged | written, key=taxonomy.index.__getitem__):
+        sources = tuple(name for name, found in (("hashtag", tagged), ("caption", written)) if topic in found)
+        parts = [weight if name == "hashtag" else CAPTION_WEIGHT for name in sources]
+        result[topic] = Claim(max(parts), sources)
     return result
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
@@ -22,16 +22,22 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 import numpy.typing as npt
 
-FORMAT = 1
-"""1: first version."""
+from .tensor_file import Arrays, map_tensors, tensor_file
+
+FORMAT = 2
+"""1: first version. 2: rows may end in measures (`measures`); data sets without them are still written as 1."""
+PLAIN_FORMAT = 1
 RECORD_FILE = "dataset.json"
 ITEMS_FILE = "items.jsonl"
 TENSORS_FILE = "embeddings.safetensors"
 KEYFRAMES_FOLDER = "keyframes"
 PIECE_BYTES = 1 << 20
+PIECE_ROWS = 4096
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
+GRADED = "quality"
+"""The tagger whose labels are amounts."""
 
 
 class DataSetError(Exception):
@@ -57,7 +63,7 @@ class Item:
     rows: tuple[int, int]
     """[first, last) of the data set's embeddings."""
     labels: Mapping[str, float]
-    """1 present, 0 absent, a share between for a graded label (quality). Missing: not judged."""
+    """1 present, 0 absent; for a graded label (quality) what people gave on average. Missing: not judged."""
     slices: Mapping[str, Any] = field(default_factory=dict)
     """What results are split by: `language`, `country`, `duration_s`, `layout`; values may be null."""
     keyframe: str | None = None
@@ -96,6 +102,9 @@ class DataSet:
     """ISO 8601, UTC."""
     hash: str = ""
     """sha256 that names the content; empty until it is written."""
+    measures: int = 0
+    """Columns at the end of each row that are no embedding but measures of the whole upload, the same in all its rows
+    (quality: `models.quality.features`)."""
     folder: Path | None = None
     """Where it was read from; key frames are relative to it."""
 
@@ -103,6 +112,11 @@ class DataSet:
     def dimension(self) -> int:
         """Width of an embedding."""
         return int(self.embeddings.shape[1])
+
+    @property
+    def graded(self) -> bool:
+        """Whether people gave amounts (quality), and did not just say what is there."""
+        return self.tagger == GRADED
 
     def of(self, split: Split) -> tuple[Item, ...]:
         """The items of one split."""
@@ -123,22 +137,18 @@ def write(folder: Path, data_set: DataSet) -> DataSet:
     Raises:
         ValueError: it contradicts itself; the message names the first fault.
     """
-    from safetensors.numpy import save
-
     if fault := next(_faults(data_set), None):
         raise ValueError(fault)
     folder.mkdir(parents=True, exist_ok=True)
     lines = "".join(json.dumps(item.to_json(), ensure_ascii=False) + "\n" for item in data_set.items)
-    tensors: dict[str, npt.NDArray[Any]] = {
-        "embeddings": np.ascontiguousarray(data_set.embeddings, np.float16),
-        "times_s": np.ascontiguousarray(data_set.times_s, np.float32),
-    }
-    _replace(folder / ITEMS_FILE, lines.encode())
-    _replace(folder / TENSORS_FILE, save(tensors))
+    _replace(folder / ITEMS_FILE, [lines.encode()])
+    # In the order of the library's own files: the widest type first.
+    tensors: Arrays = {"times_s": (data_set.times_s, np.float32), "embeddings": (data_set.embeddings, np.float16)}
+    _replace(folder / TENSORS_FILE, tensor_file(tensors))
     files = {name: _sha256(folder / name) for name in (ITEMS_FILE, TENSORS_FILE)}
     named = DataSet(**{**data_set.__dict__, "hash": content_hash(files), "folder": folder})
     record = {
-        "format": FORMAT,
+        "format": FORMAT if named.measures else PLAIN_FORMAT,
         "tagger": named.tagger,
         "taxonomy": named.taxonomy,
         "encoder": named.encoder,
@@ -147,8 +157,9 @@ def write(folder: Path, data_set: DataSet) -> DataSet:
         "created_at": named.created_at,
         "files": files,
         "hash": named.hash,
+        **({"measures": named.measures} if named.measures else {}),
     }
-    _replace(folder / RECORD_FILE, (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
+    _replace(folder / RECORD_FILE, [(json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode()])
     return named
 
 
@@ -159,9 +170,6 @@ def read(folder: Path) -> DataSet:
         DataSetCorrupt: it is not there, not whole, altered, or contradicts itself.
         DataSetIncompatible: it has another format version.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
     try:
         record = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
         version = record["format"]
@@ -169,15 +177,15 @@ def read(folder: Path) -> DataSet:
         raise DataSetCorrupt(f"{folder} is no data set: it has no {RECORD_FILE}; run: tagfarm data export") from error
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise DataSetCorrupt(f"{folder / RECORD_FILE} cannot be read: {error!r}; export it again") from error
-    if version != FORMAT:
-        raise DataSetIncompatible(f"{folder} has data set format {version}, this program reads {FORMAT}")
+    if version not in (PLAIN_FORMAT, FORMAT):
+        raise DataSetIncompatible(f"{folder} has data set format {version}, this program reads {FORMAT} and before")
     try:
         for name in (ITEMS_FILE, TENSORS_FILE):
             if _sha256(folder / name) != record["files"][name]:
                 raise DataSetCorrupt(f"{folder / name} is not what was written: its sha256 differs; export it again")
         if content_hash(record["files"]) != record["hash"]:
             raise DataSetCorrupt(f"{folder / RECORD_FILE}: its hash is not that of its files; export it again")
-        tensors = load((folder / TENSORS_FILE).read_bytes())
+        tensors = map_tensors(folder / TENSORS_FILE)
         lines = [line for line in (folder / ITEMS_FILE).read_text(encoding="utf-8").split("\n") if line]
         data_set = DataSet(
             tagger=record["tagger"],
@@ -189,11 +197,12 @@ def read(folder: Path) -> DataSet:
             times_s=tensors["times_s"],
             created_at=record["created_at"],
             hash=record["hash"],
+            measures=int(record.get("measures", 0)),
             folder=folder,
         )
         if data_set.dimension != record["dimension"]:
             raise DataSetCorrupt(f"{folder}: embeddings of {data_set.dimension}, not of {record['dimension']} numbers")
-    except (OSError, ValueError, TypeError, KeyError, IndexError, SafetensorError) as error:
+    except (OSError, ValueError, TypeError, KeyError, IndexError) as error:
         raise DataSetCorrupt(f"{folder} cannot be read: {error!r}; export it again") from error
     if fault := next(_faults(data_set), None):
         raise DataSetCorrupt(f"{folder}: {fault}; export it again")
@@ -222,8 +231,11 @@ def _faults(data_set: DataSet) -> Iterator[str]:
     if data_set.embeddings.ndim != 2 or data_set.times_s.shape != data_set.embeddings.shape[:1]:
         yield "embeddings must be [N, d] and times_s [N]"
         return
-    if not np.isfinite(data_set.embeddings).all():
+    pieces = (data_set.embeddings[at : at + PIECE_ROWS] for at in range(0, len(data_set.embeddings), PIECE_ROWS))
+    if not all(np.isfinite(piece).all() for piece in pieces):
         yield "embeddings are not finite"
+    if not 0 <= data_set.measures <= data_set.dimension:
+        yield "it has more measures than columns"
     if len(set(data_set.labels)) != len(data_set.labels):
         yield "a label is listed twice"
     if len({item.upload_id for item in data_set.items}) != len(data_set.items):
@@ -262,10 +274,11 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _replace(path: Path, content: bytes) -> None:
+def _replace(path: Path, content: Iterable[bytes]) -> None:
     incoming = path.with_name(f".{path.name}.incoming")
     with incoming.open("wb") as file:
-        file.write(content)
+        for piece in content:
+            file.write(piece)
         file.flush()
         os.fsync(file.fileno())
     incoming.replace(path)

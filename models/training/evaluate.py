@@ -243,7 +243,7 @@ def _objections(rows: Sequence[LabelRow], most_loss: float) -> Iterator[str]:
 
 def _slices(table: _Table) -> Iterator[SliceRow]:
     for name in SLICES:
-        values = [_slice(item, name) for item in table.items]
+        values = [slice_of(item, name) for item in table.items]
         for value in sorted(set(values)):
             here = np.array([found == value for found in values])
             known, present = table.known[here], table.present[here]
@@ -251,7 +251,8 @@ def _slices(table: _Table) -> Iterator[SliceRow]:
             yield SliceRow(name, value, int(here.sum()), f1(table.said[here][known], present[known]), old)
 
 
-def _slice(item: Item, name: str) -> str:
+def slice_of(item: Item, name: str) -> str:
+    """The value of a slice that an upload falls into."""
     if name != "duration":
         return str(item.slices.get(name) or "unknown")
     duration_s = item.slices.get("duration_s")

@@ -120,7 +120,10 @@ class _Run:
         self.plan, self.device = plan, device
         rows = train.rows[train.mask]
         mean = rows.mean(axis=0).astype(np.float32)
-        scale = (1.0 / np.maximum(rows.std(axis=0), LEAST_DEVIATION) / np.sqrt(rows.shape[1])).astype(np.float32)
+        # Embedding and measures, a handful, have the same norm: neither drowns the other.
+        width = rows.shape[1] - train.measures
+        size = np.repeat([width, max(train.measures, 1)], [width, train.measures])
+        scale = (1.0 / np.maximum(rows.std(axis=0), LEAST_DEVIATION) / np.sqrt(size)).astype(np.float32)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(plan.seed)
             self.head = TrainedHead(plan.kind, mean, scale, train.values.shape[1]).to(device)

@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from ..protocol import Encoding, Evidence
+from ..quality.features import packaged_scores
+from ..quality.tagger import QualityTagger
+from ..registry.taggers import PICTURE, build_tagger, own_encoders
 from ..registry.versions import Version, VersionIncompatible
 from ..registry.weights import load
 from ..serving.head import Head
 from ..serving.scores import LinearScores, sigmoid, softmax
 from ..sounds.audioset import class_names
 from ..sounds.events import BEGIN, EventsTagger
+from ..topics.efficientnet import PictureEncoder
 from ..topics.tagger import TopicsTagger
-from ..topics.trained import label_scores, trained_topics
+from ..topics.trained import label_scores
 from .dataset import DataSet, Item
 
 CLASSIFIERS = {
@@ -26,6 +31,8 @@ CLASSIFIERS = {
 }
 """The weights, the name in them of the network's last layer, and its link."""
 HOP_S = 0.5
+
+Rows = Mapping[str, npt.NDArray[Any]]
 
 
 class Judge(Protocol):
@@ -50,6 +57,8 @@ class HeadJudge:
     name: str
     head: Head
     packaged: Judge | None
+    tuned: Rows | None = None
+    """By upload, the rows that the head reads in place of the data set's: its own encoder's."""
 
     @property
     def thresholds(self) -> Mapping[str, float]:
@@ -60,7 +69,7 @@ class HeadJudge:
     def scores(self, data: DataSet, item: Item) -> Mapping[str, float]:
         """As `Judge` has it."""
         others = self.packaged.scores(data, item) if self.packaged is not None else {}
-        mine = self.head.scores(data.rows(item)).tolist()
+        mine = self.head.scores(data.rows(item) if self.tuned is None else self.tuned[item.upload_id]).tolist()
         return {**others, **dict(zip(self.head.labels, mine, strict=True))}
 
 
@@ -71,6 +80,8 @@ class TopicsJudge:
     name: str
     tagger: TopicsTagger
     classes: LinearScores
+    tuned: Rows | None = None
+    """By upload, the embeddings of the tagger's own encoder, where it has one."""
 
     @property
     def thresholds(self) -> Mapping[str, float]:
@@ -88,9 +99,19 @@ class TopicsJudge:
             frame_times_s=times,
             shots=[],
             waveform=np.zeros(0, np.float32),
-            encodings={"picture": Encoding(data.encoder, times, HOP_S, rows, self.classes(rows))},
+            encodings={
+                "picture": Encoding(data.encoder, times, HOP_S, rows, self.classes(rows)),
+                **self._own(item, times),
+            },
         )
         return label_scores(self.tagger, evidence)
+
+    def _own(self, item: Item, times: npt.NDArray[np.float64]) -> dict[str, Encoding]:
+        found = {}
+        for name, encoder in own_encoders(self.tagger).items():
+            rows = (self.tuned or {})[item.upload_id].astype(np.float32)
+            found[name] = Encoding(encoder.version, times, HOP_S, rows, encoder.scores_of(rows))
+        return found
 
 
 @dataclass(frozen=True)
@@ -112,22 +133,54 @@ class EventsJudge:
         return dict(zip(class_names(), peaks.tolist(), strict=True))
 
 
-def judge_of(tagger: str, version: Version | None, weights: Path) -> Judge | None:
-    """The judge of a version; with None, of what tagfarm ships; None: that cannot be asked (quality's measures are not
-    in a data set).
+@dataclass(frozen=True)
+class QualityJudge:
+    """The packaged quality, from the measures that a data set of quality has in its rows."""
+
+    name: str = QualityTagger.version
+
+    @property
+    def thresholds(self) -> Mapping[str, float]:
+        """Both amounts; there is nothing to reach."""
+        return {"picture": 0.0, "score": 0.0}
+
+    def scores(self, data: DataSet, item: Item) -> Mapping[str, float]:
+        """As `Judge` has it."""
+        rows = data.rows(item)
+        return packaged_scores(rows[0, -data.measures :]) if len(rows) else dict.fromkeys(self.thresholds, 0.0)
+
+
+def judge_of(
+    tagger: str,
+    version: Version | None,
+    weights: Path,
+    base: PictureEncoder | None = None,
+    tuned: Rows | None = None,
+) -> Judge:
+    """The judge of a version; with None, of what tagfarm ships.
+
+    Args:
+        tagger: whose.
+        version: which.
+        weights: the cache of weights.
+        base, tuned: for a version with an encoder of its own: the packaged encoder, and by upload the rows that its own
+            gives (`models.training.features`).
 
     Raises:
         WeightsMissing: the network's last layer is not installed.
         VersionError: the version cannot be used.
     """
     if tagger == "topics":
-        told = trained_topics(version) if version is not None else TopicsTagger()
-        return TopicsJudge(told.version if version is None else version.name, told, classifier("topics", weights))
-    packaged = EventsJudge(classifier("events", weights)) if tagger == "events" else None
+        told = cast(TopicsTagger, build_tagger(version, {PICTURE: base} if base else {})) if version else TopicsTagger()
+        name = told.version if version is None else version.name
+        return TopicsJudge(name, told, classifier("topics", weights), tuned)
+    packaged: Judge = QualityJudge()
+    if tagger == "events":
+        packaged = EventsJudge(classifier("events", weights))
     if version is None:
         return packaged
     try:
-        return HeadJudge(version.name, Head.of(version.manifest, version.tensors()), packaged)
+        return HeadJudge(version.name, Head.of(version.manifest, version.tensors()), packaged, tuned)
     except (ValueError, KeyError) as error:
         raise VersionIncompatible(f"{version.name} does not fit: {error}") from error
 

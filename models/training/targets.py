@@ -16,6 +16,8 @@ from .dataset import DataSet, Item
 
 LEAST_POSITIVES = 5
 """Judged present in the train split, below which a label is not trained."""
+LEAST_GRADED = 10
+"""Rated uploads in the train split, below which an amount is not trained."""
 LEAST_ABSENT = 10
 """Judged absent, below which a label takes background."""
 BACKGROUND_WEIGHT = 0.5
@@ -41,10 +43,16 @@ class Targets:
     """[uploads, labels], in 0 to 1."""
     weights: npt.NDArray[np.float32]
     """[uploads, labels], 0 where nothing is known."""
+    measures: int = 0
+    """Columns at the end of a row that are measures."""
+    graded: bool = False
+    """Whether values are amounts: then none counts more than another."""
 
 
 def background_labels(data: DataSet, labels: Sequence[str]) -> tuple[str, ...]:
     """The labels with too few judged absences to learn from."""
+    if data.graded:
+        return ()
     judged = [item.labels for item in data.of("train")]
     return tuple(label for label in labels if sum(found.get(label, 1.0) < 0.5 for found in judged) < LEAST_ABSENT)
 
@@ -62,11 +70,12 @@ def trainable(data: DataSet, only: Sequence[str] = ()) -> tuple[tuple[str, ...],
         if only and label not in only:
             continue
         positives = [
-            sum(i.labels.get(label, 0.0) > 0 and i.rows[0] < i.rows[1] for i in data.of(s))
+            sum(_teaches(i, label, data.graded) and i.rows[0] < i.rows[1] for i in data.of(s))
             for s in ("train", "validation")
         ]  # type: ignore[arg-type]
-        if positives[0] < LEAST_POSITIVES:
-            refused[label] = f"{positives[0]} uploads of the train split have it, {LEAST_POSITIVES} are needed"
+        least = LEAST_GRADED if data.graded else LEAST_POSITIVES
+        if positives[0] < least:
+            refused[label] = f"{positives[0]} uploads of the train split have it, {least} are needed"
         elif positives[1] < 1:
             refused[label] = "no upload of the validation split has it: it could not be calibrated"
         else:
@@ -76,9 +85,14 @@ def trainable(data: DataSet, only: Sequence[str] = ()) -> tuple[tuple[str, ...],
         raise TrainingError(f"{label!r} cannot be trained: {why}; label more uploads and export again")
     if not chosen:
         raise TrainingError(
-            f"no label has {LEAST_POSITIVES} uploads in the train split and 1 in the validation split; label more"
+            f"no label has {LEAST_GRADED if data.graded else LEAST_POSITIVES} uploads in the train split and 1 in the "
+            "validation split; label more"
         )
     return tuple(chosen), refused
+
+
+def _teaches(item: Item, label: str, graded: bool) -> bool:
+    return label in item.labels if graded else item.labels.get(label, 0.0) > 0
 
 
 def targets(data: DataSet, items: Sequence[Item], labels: Sequence[str], background: Sequence[str] = ()) -> Targets:
@@ -97,11 +111,13 @@ def targets(data: DataSet, items: Sequence[Item], labels: Sequence[str], backgro
                 values[number, column], weights[number, column] = item.labels[label], 1.0
             elif label in background:
                 weights[number, column] = BACKGROUND_WEIGHT
-    return Targets(tuple(kept), rows, mask, values, weights)
+    return Targets(tuple(kept), rows, mask, values, weights, data.measures, data.graded)
 
 
 def positive_weights(known: Targets) -> npt.NDArray[np.float32]:
     """[labels] what a positive counts against a negative, so that a rare label is not just denied."""
+    if known.graded:
+        return np.ones(known.values.shape[1], np.float32)
     positive = (known.values * known.weights).sum(axis=0)
     negative = ((1 - known.values) * known.weights).sum(axis=0)
     return np.clip(negative / np.maximum(positive, 1e-6), 1.0, MOST_POSITIVE_WEIGHT).astype(np.float32)

@@ -19,9 +19,18 @@ from ..serving.head import Head
 from .calibrate import Curve, calibrate
 from .dataset import DataSet
 from .fit import Fitted, Plan, Progress, fit
+from .graded import graded_metrics_of
 from .metrics import label_metrics, mean
 from .statistics import statistics
 from .targets import Targets, TrainingError, background_labels, targets, trainable
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """An encoder's own last blocks: their tensors, and what the manifest says of them (`blocks` at least)."""
+
+    arrays: Mapping[str, Any]
+    facts: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,7 @@ def train(
     extra_topics: Mapping[str, Any] | None = None,
     resume: bool = False,
     progress: Progress | None = None,
+    fine_tuned: FineTuned | None = None,
 ) -> Trained:
     """Train a head on a data set and put it into the registry.
 
@@ -60,6 +70,7 @@ def train(
         extra_topics: document of topics that the packaged taxonomy lacks (`models.topics.extension`).
         resume: go on from what a killed run left.
         progress: told after each epoch.
+        fine_tuned: the encoder that the data set's embeddings are of, if it is not a packaged one.
 
     Raises:
         TrainingError: the data do not suffice; the message says what is missing.
@@ -83,13 +94,30 @@ def train(
     )
     curves = _calibrated(fitted, plan, labels, parts["validation"])
     manifest = _manifest(data, plan, labels, lacking, fitted, curves)
+    if fine_tuned is not None:
+        manifest["fine_tuning"] = dict(fine_tuned.facts)
     head = Head.of(manifest, fitted.arrays)
-    manifest["metrics"] = _metrics(data, head, lacking)
+    manifest["metrics"] = metrics_of(data, head, lacking)
     kept = [item for item in (*data.of("train"), *data.of("validation")) if item.rows[1] > item.rows[0]]
     scores = np.stack([head.scores(data.rows(item)) for item in kept])
     manifest["statistics"] = statistics(labels, scores, head.thresholds).to_json()
-    added = registry.add(data.tagger, manifest, fitted.arrays, extra_topics)
+    encoder = fine_tuned.arrays if fine_tuned is not None else None
+    added = registry.add(data.tagger, manifest, fitted.arrays, extra_topics, encoder)
     return Trained(added, fitted, left_out, lacking)
+
+
+def plain_head(
+    data: DataSet,
+    plan: Plan,
+    device: torch.device,
+    labels: Sequence[str],
+    background: Sequence[str],
+) -> tuple[Fitted, Head]:
+    """A head that is in no registry: as it comes from the fit, and calibrated."""
+    parts = {split: targets(data, data.of(split), labels, background) for split in ("train", "validation")}  # type: ignore[arg-type]
+    fitted = fit(parts["train"], parts["validation"], plan, device)
+    curves = _calibrated(fitted, plan, labels, parts["validation"])
+    return fitted, Head.of(_manifest(data, plan, labels, background, fitted, curves), fitted.arrays)
 
 
 def code_version() -> str:
@@ -129,7 +157,11 @@ def _manifest(
         "encoder": data.encoder,
         "taxonomy": data.taxonomy,
         "labels": list(labels),
-        "head": {"kind": plan.kind, "dimension": data.dimension},
+        "head": {
+            "kind": plan.kind,
+            "dimension": data.dimension,
+            **({"measures": data.measures} if data.measures else {}),
+        },
         "data": {
             "hash": data.hash,
             "created_at": data.created_at,
@@ -148,8 +180,10 @@ def _manifest(
     }
 
 
-def _metrics(data: DataSet, head: Head, background: Sequence[str]) -> dict[str, Any]:
+def metrics_of(data: DataSet, head: Head, background: Sequence[str]) -> dict[str, Any]:
     """On the test split; where it has none of a label's uploads, on the validation split, and it says so."""
+    if data.graded:
+        return graded_metrics_of(data, head)
     rows: dict[str, Any] = {}
     for column, label in enumerate(head.labels):
         for split in ("test", "validation"):

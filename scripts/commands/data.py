@@ -20,7 +20,7 @@ FEW = 20
 
 @app.command()
 def export(
-    tagger: Annotated[str, typer.Argument(help="topics or events.")],
+    tagger: Annotated[str, typer.Argument(help="topics, events or quality.")],
     output: Annotated[Path, typer.Option("--out", "-o", help="Folder of the data set; made if need be.")],
     with_machine_labels: Annotated[
         bool,
@@ -48,6 +48,8 @@ def export(
     versions = {"picture": PictureEncoder.version, "yamnet": SoundEncoder.version}
     if tagger not in ENCODERS:
         fail(f"there is no data set of {tagger!r}; say {' or '.join(ENCODERS)}", code=2)
+    if tagger == "quality" and with_machine_labels:
+        fail("quality has no machine labels: only what people gave is learnt from", code=2)
     with counter(transient=True) as bars:
         row = bars.add_task("uploads", total=None)
         done = write(
@@ -68,8 +70,10 @@ def export(
             f"[bold]{plain(output)}[/]  {done.uploads} uploads in {done.groups} groups: {shares}", highlight=False
         )
         for label, (positive, negative) in done.labels.items():
-            few = "" if positive >= FEW else f"  [yellow]fewer than {FEW}[/]"
-            out.print(f"  {plain(label):<32} {positive:>6} yes {negative:>6} no{few}", highlight=False)
+            rated = tagger == "quality"
+            few = "" if positive + rated * negative >= FEW else f"  [yellow]fewer than {FEW}[/]"
+            said = f"{positive + negative:>6} rated" if rated else f"{positive:>6} yes {negative:>6} no"
+            out.print(f"  {plain(label):<32} {said}{few}", highlight=False)
         if done.machine_labels:
             out.print(f"  {done.machine_labels} labels are the machine's own word", highlight=False)
         for why, count in sorted(done.left_out.items()):

@@ -22,19 +22,22 @@ def drift(
 
     `shift` is the population stability index of the scores: from 0.2 they are clearly distributed otherwise.
     """
-    from models.registry.taggers import build_tagger
     from models.training.statistics import Statistics
     from scripts.local import open_store
     from tasks.drift import by_day
+    from workers.settings import settings
+    from workers.versions import check_version
 
     store = open_store(create=True)
     champion = [state for state in store.aliases() if (state.tagger, state.alias) == (tagger, "champion")]
     number = champion[0].number if champion else None
     if version is None and number is None:
         fail(f"{tagger} has no trained champion: what tagfarm ships has no training data to compare with")
+    if tagger == "quality":
+        fail("quality says amounts, not labels: drift compares how often labels are said", code=2)
     found = version_of(version or f"{tagger}/{number}")
     training = Statistics.of_json(found.manifest["statistics"])
-    spoken = build_tagger(found).version
+    spoken = check_version(settings(), found)
     for day in by_day(store, tagger, spoken, training, datetime.now(UTC), days):
         if as_json:
             emit({"version": found.name, **day.to_json()})

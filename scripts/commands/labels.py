@@ -21,7 +21,7 @@ app = typer.Typer(
     help="People's decisions on tags: confirm, reject, add. Human beats machine, for ever.", no_args_is_help=True
 )
 
-Tagger = Annotated[str, typer.Option(help="Whose tag: topics or events.")]
+Tagger = Annotated[str, typer.Option(help="Whose tag: topics, events, or quality (rated).")]
 By = Annotated[str | None, typer.Option(help="Who decided. Default: the user of this machine.")]
 NewTags = Annotated[bool, typer.Option("--new-tags", help="Take tags that the taxonomy does not have (yet).")]
 Form = Annotated[str | None, typer.Option("--format", help="jsonl or csv. Default: what the file's name says.")]
@@ -32,10 +32,16 @@ SHOWN_ERRORS = 20
 @app.command()
 def add(
     upload_id: Annotated[str, typer.Argument(help="The upload.")],
-    tag: Annotated[str, typer.Argument(help="e.g. animals/cat, or an AudioSet name with --tagger events.")],
-    decision: Annotated[str, typer.Argument(help="confirm, reject, add, or withdraw an earlier decision.")] = "add",
+    tag: Annotated[
+        str,
+        typer.Argument(help="e.g. animals/cat; an AudioSet name with --tagger events; picture or score of quality."),
+    ],
+    decision: Annotated[
+        str, typer.Argument(help="confirm, reject, add, or withdraw an earlier decision; rate.")
+    ] = "add",
     tagger: Tagger = "topics",
     by: By = None,
+    value: Annotated[str | None, typer.Option(help="With rate: 0 to 1, or stars as 4/5.")] = None,
     note: Annotated[str | None, typer.Option(help="Why, for those who read it later.")] = None,
     new_tags: NewTags = False,
     as_json: Json = False,
@@ -43,11 +49,14 @@ def add(
     """Decide on one tag of one upload. Its document follows at once, and the feed says so.
 
     tagfarm labels add u123 animals/cat reject --note "a fox"
+
+    tagfarm labels add u123 picture rate --tagger quality --value 4/5
     """
     from store.store import UnknownUpload
     from tasks.labels import LabelFault, Vocabulary, parse
 
     record = {"upload_id": upload_id, "tagger": tagger, "tag": tag, "decision": decision, "note": note}
+    record |= {"value": value}
     try:
         label = parse(record, Vocabulary(new_tags), by or getpass.getuser())
     except LabelFault as fault:
@@ -65,7 +74,7 @@ def add(
 @app.command("list")
 def list_(
     upload: Annotated[str | None, typer.Option(help="Only of this upload.")] = None,
-    tagger: Annotated[str | None, typer.Option(help="Only topics, or events.")] = None,
+    tagger: Annotated[str | None, typer.Option(help="Only topics, events, or quality.")] = None,
     tag: Annotated[str | None, typer.Option(help="Only of this tag.")] = None,
     decision: Annotated[str | None, typer.Option(help="Only these decisions.")] = None,
     by: Annotated[str | None, typer.Option(help="Only of this person.")] = None,
@@ -84,12 +93,13 @@ def list_(
             emit(record_of(row) | {"holds": row.holds})
         return
     table = Table(box=None, header_style="dim")
-    for name in ("upload", "tagger", "tag", "decision", "by", "when", "note"):
+    for name in ("upload", "tagger", "tag", "decision", "value", "by", "when", "note"):
         table.add_column(name)
     for row in rows:
         when = f"{row.at:%Y-%m-%d %H:%M}"
         said = row.decision if row.holds else f"({row.decision})"
-        table.add_row(*map(plain, (row.upload_id, row.tagger, row.tag, said, row.by, when, row.note or "")))
+        value = "" if row.value is None else f"{row.value:.2f}"
+        table.add_row(*map(plain, (row.upload_id, row.tagger, row.tag, said, value, row.by, when, row.note or "")))
     out.print(table)
 
 
@@ -107,7 +117,8 @@ def import_(
 ) -> None:
     """Take decisions from a file. Every line is checked first: one bad line, and nothing is written.
 
-    Importing the same file twice changes nothing. Fields: upload_id, tag, decision; tagger, by, at, taxonomy, note.
+    Importing the same file twice changes nothing. Fields: upload_id, tag, decision; tagger, value, by, at,
+    taxonomy, note.
     """
     from tasks.labels import Vocabulary, load, read
 
@@ -149,7 +160,7 @@ def import_(
 def export(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: standard output.")] = None,
     form: Form = None,
-    tagger: Annotated[str | None, typer.Option(help="Only topics, or events.")] = None,
+    tagger: Annotated[str | None, typer.Option(help="Only topics, events, or quality.")] = None,
     latest: Annotated[bool, typer.Option("--latest", help="Only the decisions that hold, not their history.")] = False,
 ) -> None:
     """Write decisions to a file that `labels import` reads, in the order of upload, tag and time."""

@@ -98,10 +98,44 @@ def show(name: Name, as_json: AsJson = False) -> None:
         f"trained {manifest['created_at']} by tagfarm {manifest['code_version']} on {uploads} uploads", highlight=False
     )
     out.print(f"data {manifest['data']['hash'][:16]}, manifest {version.digest[:16]}", highlight=False)
+    if "fine_tuning" in manifest:
+        tuned = manifest["fine_tuning"]
+        assert version.own_encoder is not None
+        out.print(
+            f"its encoder is {version.own_encoder[1]}: the last {tuned['blocks']} blocks fine-tuned, loss on the "
+            f"validation split {tuned.get('packaged_validation_loss')} before, {tuned.get('validation_loss')} after",
+            highlight=False,
+        )
+    out.print(_graded(manifest["metrics"]) if manifest["metrics"].get("graded") else _judged(manifest["metrics"]))
+    for line in history:
+        out.print(
+            f"{line['at']}  {line['action']} as {line['as']} by {plain(line['who'])}: {plain(line['why'])}",
+            highlight=False,
+        )
+
+
+def _graded(metrics: Any) -> Table:
+    names = ("label", "uploads", "rank correlation", "95 %", "mean error", "95 %", "bias", "on")
+    table = Table(*names, header_style="bold", box=None)
+    for label, row in metrics["labels"].items():
+        table.add_row(
+            plain(label),
+            str(row["uploads"]),
+            _figure(row["rank_correlation"]),
+            _interval(row["rank_correlation_interval"]),
+            _figure(row["mean_absolute_error"]),
+            _interval(row["mean_absolute_error_interval"]),
+            _figure(row["bias"]),
+            row["split"],
+        )
+    return table
+
+
+def _judged(metrics: Any) -> Table:
     table = Table(
         "label", "uploads", "AP", "95 %", "F1", "95 %", "ECE", "threshold", "on", header_style="bold", box=None
     )
-    for label, row in manifest["metrics"]["labels"].items():
+    for label, row in metrics["labels"].items():
         table.add_row(
             plain(label),
             f"{row['positives']} of {row['positives'] + row['negatives']}",
@@ -113,12 +147,7 @@ def show(name: Name, as_json: AsJson = False) -> None:
             _figure(row["threshold"]),
             row["split"],
         )
-    out.print(table)
-    for line in history:
-        out.print(
-            f"{line['at']}  {line['action']} as {line['as']} by {plain(line['who'])}: {plain(line['why'])}",
-            highlight=False,
-        )
+    return table
 
 
 @app.command()
@@ -135,10 +164,12 @@ def promote(
     `TAGGER/packaged` is what tagfarm ships: as champion it takes the trained version's place; as challenger or shadow
     it ends that alias.
     """
-    from models.registry.taggers import build_tagger
+    from models.protocol import WeightsMissing
     from models.registry.versions import VersionError, parse_name
     from scripts.local import open_store
     from store.aliases import ALIASES, AliasName
+    from workers.settings import settings
+    from workers.versions import check_version
 
     if as_ not in ALIASES:
         fail(f"--as {as_} is none of {', '.join(ALIASES)}", code=2)
@@ -151,9 +182,9 @@ def promote(
         digest = None
         if number is not None:
             version = _registry().version(tagger, number)
-            build_tagger(version)
+            check_version(settings(), version)
             digest = version.digest
-    except VersionError as error:
+    except (VersionError, WeightsMissing) as error:
         fail(f"{type(error).__name__}: {error}")
     store = open_store(create=True)
     state = store.promote(tagger, cast("AliasName", as_), number, digest, share, who or getpass.getuser(), why)

@@ -141,6 +141,7 @@ def _run(
 
 
 def _heads() -> Heads:
+    from tasks.lineup import brought
     from tasks.retag import Heads
     from workers.build import build_models
     from workers.settings import settings
@@ -151,7 +152,7 @@ def _heads() -> Heads:
     with err.status("loading the heads"):
         models = build_models(here)
     now = in_force(settings(), open_store(), models.encoders, models.taggers, models.absent)
-    return Heads(models.encoders, *now)
+    return Heads({**models.encoders, **brought(now[0])}, *now)
 
 
 def _tell(counts: Counts, versions: dict[str, str], full: bool, as_json: bool) -> None:

@@ -14,6 +14,9 @@ from rich.table import Table
 from scripts.console import counter, emit, err, fail, out, plain
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from models.protocol import Encoder
     from store.store import Store
     from tasks.contract import TagUpload
     from tasks.lineup import Lineup
@@ -59,7 +62,7 @@ def tag(
     try:
         with err.status("loading the networks"):
             parts = build_parts(here, scratch.path)
-            parts.lineup.current = _lineup(here, version or [])
+            parts.lineup.current = _lineup(here, version or [], parts.encoders)
             library = _library(here)
         with counter(transient=True) as bars:
             row = bars.add_task("tagging", total=len(files))
@@ -90,17 +93,18 @@ def tag(
     raise typer.Exit(worst)
 
 
-def _lineup(here: Settings, names: list[str]) -> Lineup:
+def _lineup(here: Settings, names: list[str], encoders: Mapping[str, Encoder]) -> Lineup:
     """The trained versions that were asked for."""
+    from models.registry.taggers import build_tagger
     from models.registry.versions import VersionError, parse_name
     from tasks.lineup import Lineup
-    from workers.versions import load_tagger, open_registry
+    from workers.versions import open_registry
 
     champions = {}
     try:
         for tagger, number in map(parse_name, names):
             if number is not None:
-                champions[tagger] = load_tagger(open_registry(here), tagger, number)
+                champions[tagger] = build_tagger(open_registry(here).version(tagger, number), encoders)
     except VersionError as error:
         fail(f"{type(error).__name__}: {error}")
     return Lineup(champions)

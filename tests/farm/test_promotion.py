@@ -11,11 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sqlalchemy import select
 
 from models.registry.versions import Registry
+from models.topics.efficientnet import PictureEncoder
+from models.topics.tuned import Tail
 from models.training.dataset import DataSet, Item, write
 from models.training.fit import Plan
 from models.training.train import train
+from store.schema_labels import EncodingKept
+from workers.settings import Settings
 
 KEY = "a signing key of the tests"
 UPLOADS = 16
@@ -39,6 +44,17 @@ def data_set(folder: Path, tagger: str, encoder: str, dimension: int, label: str
     return write(folder, data)
 
 
+def add_pair(registry: Registry) -> None:
+    """topics/3: the head of topics/1 with an encoder of its own, whose last block is as packaged."""
+    one = registry.version("topics", 1)
+    encoder = PictureEncoder(Settings().models.weights.expanduser(), device=torch.device("cpu"))
+    arrays = Tail(encoder.network, 1).arrays()
+    encoder.close()
+    its_own = ("files", "signature", "number", "tagger", "format")
+    fields = {name: value for name, value in one.manifest.items() if name not in its_own}
+    registry.add("topics", {**fields, "fine_tuning": {"blocks": 1}}, one.tensors(), None, arrays)
+
+
 @pytest.fixture(scope="module")
 def versioned(farm_factory, tmp_path_factory: pytest.TempPathFactory):
     """A farm of two nodes whose registry has topics/1, topics/2 and events/1."""
@@ -51,6 +67,7 @@ def versioned(farm_factory, tmp_path_factory: pytest.TempPathFactory):
     ):
         data = data_set(home / "data" / f"{tagger}{seed}", tagger, encoder, dimension, label)
         train(data, Plan(seed=seed, epochs=3), registry, torch.device("cpu"))
+    add_pair(registry)
     environment = {"TAGFARM_MODELS__SIGNING_KEY": KEY, "TAGFARM_MODELS__POLL_S": "0.2"}
     running = farm_factory(home, environment, nodes=2)
     yield running
@@ -104,6 +121,28 @@ def test_promotion_and_rollback_in_the_middle_of_uploads(versioned, media: Path)
     assert version_of(farm, "rolled-back", media) == first
     assert version_of(farm, "events", media, "events") == EVENTS
     assert [state.action for state in farm.store.alias_history("topics")] == ["rollback", "promote", "promote"]
+
+
+def test_a_head_and_its_encoder_change_as_one(versioned, media: Path) -> None:
+    farm = versioned
+    for number in range(UPLOADS):
+        farm.send(f"pair{number}", media / "silent.mp4", taggers=["topics"])
+        if number == UPLOADS // 2:
+            done = models(farm, "promote", "topics/3", "--why", "a test", "--who", "Ada")
+            assert done.returncode == 0, done.stderr
+    farm.wait(lambda: farm.log().count("champion of topics is version 3") >= 2, "both nodes to follow")
+    farm.send("pair-after", media / "silent.mp4", taggers=["topics"])
+    said = {}
+    for upload_id in ("pair-after", *(f"pair{number}" for number in range(UPLOADS))):
+        said[upload_id] = farm.document(upload_id)["models"]["topics"]
+        with farm.store._database.read() as connection:
+            kept = select(EncodingKept.encoder, EncodingKept.version).where(EncodingKept.upload_id == upload_id)
+            rows = dict(tuple(row) for row in connection.execute(kept))
+        pair = {"picture-topics-3": "efficientnet-lite2-topics@3"} if said[upload_id].endswith("@3") else {}
+        assert rows == {"picture": "efficientnet-lite2@1", **pair}
+    assert said["pair-after"] == f"{PACKAGED}+topics-head@3"
+    done = models(farm, "rollback", "topics", "--why", "a test", "--who", "Ada")
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_shadow_is_asked_and_never_published(versioned, media: Path) -> None:

@@ -106,7 +106,7 @@ def test_documents_from_before_labels_are_known_by_their_file(empty_url: str) ->
     database.close()
 
 
-RELEASED = ("0001", "0002", "0003", "0004")
+RELEASED = ("0001", "0002", "0003", "0004", "0005")
 """Every schema that a store may still have. A line is added for each migration, never removed."""
 
 FILLED = """

@@ -71,6 +71,8 @@ def test_conditions(uploads: Store, condition: str, expected: str) -> None:
         ("(country = 'IT'", r"'\)'"),
         ("password = 'x'", "there is no column 'password'; there are upload_id, country"),
         ("created > 'yesterday'", "is no time"),
+        ("created > '0001-01-01T00:00:00+14:00'", "is no time"),
+        ("created > '9999-12-31T23:59:59-14:00'", "is no time"),
         ("topic > 'a'", "= and != only"),
         ("topic is null", "= and != only"),
         ("country in ()", "a text in quotes"),

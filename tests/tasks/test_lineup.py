@@ -88,3 +88,24 @@ def test_a_shadow_that_fails_costs_nothing() -> None:
     failing = Lineup(shadows={"topics": (Says("bad", fails=True), 1.0)}).speakers("u1", [PACKAGED], {})
     assert shadow_rows(failing, evidence, {"topics": []}, {"topics": "packaged"}) == []
     assert shadow_rows(speakers, evidence, {}, {}) == [], "what did not speak has no shadow"
+
+
+@dataclass(frozen=True)
+class Encodes:
+    """An encoder by name."""
+
+    name: str
+
+
+def test_an_encoder_comes_and_goes_with_the_version_that_brings_it() -> None:
+    @dataclass(frozen=True)
+    class Brings(Says):
+        own_encoders: Any = None
+
+    own, other = Encodes("picture-topics-3"), Encodes("picture-topics-4")
+    champion = Brings("three", encoders=("picture", own.name), own_encoders={own.name: own})
+    shadow = Brings("four", encoders=("picture", other.name), own_encoders={other.name: other})
+    shared: Any = {"picture": Encodes("picture")}
+    speakers = Lineup({"topics": champion}, shadows={"topics": (shadow, 1.0)}).speakers("u1", [PACKAGED], {})
+    assert set(speakers.encoders(shared)) == {"picture", own.name, other.name}
+    assert set(Lineup().speakers("u1", [PACKAGED], {}).encoders(shared)) == {"picture"}

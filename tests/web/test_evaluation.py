@@ -6,8 +6,10 @@ import re
 from pathlib import Path
 
 from models.training.evaluate import Evaluation, LabelRow, Mistake, SliceRow
+from models.training.graded import GradedMetrics
+from models.training.graded_evaluation import GradedEvaluation, GradedRow, GradedSlice, Rated
 from models.training.metrics import LabelMetrics
-from web.evaluation import render
+from web.evaluation import render, render_graded
 
 
 def evaluation(objections: tuple[str, ...] = ()) -> Evaluation:
@@ -50,3 +52,28 @@ def test_objections_are_said(tmp_path: Path) -> None:
     html = render(evaluation(("a loses <much>",)))
     assert "Should not be promoted" in html
     assert "a loses &lt;much&gt;" in html
+
+
+def test_amounts_have_a_page_of_their_own(tmp_path: Path) -> None:
+    figures = GradedMetrics("picture", 40, 0.8, (0.7, 0.9), 0.07, (0.06, 0.08), -0.01, 0.12)
+    rated = Rated("u<1>", "picture", 0.5, 0.7, None, None)
+    html = render_graded(
+        GradedEvaluation(
+            version="quality/1",
+            champion=None,
+            data_hash="0" * 64,
+            split="test",
+            uploads=40,
+            labels=[GradedRow("picture", figures, None, True)],
+            slices=[GradedSlice("country", "<it>", 3, 0.1, None)],
+            rated=[rated],
+            worst=[rated],
+            most_loss=0.01,
+        ),
+        tmp_path,
+    )
+    assert "0.70 to 0.90" in html
+    assert "u&lt;1&gt;" in html and "&lt;it&gt;" in html
+    assert "held against nobody" in html
+    assert html.count("<circle") == 1
+    assert "<script" not in html

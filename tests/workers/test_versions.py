@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from workers.versions import VersionKeeper
 
 KEY = b"a key of the tests"
 LABEL = "animals/cat"
+PICTURE: Any = object()
+"""An encoder that these tests never run."""
 
 
 def add(registry: Registry, **changes: object) -> str:
@@ -43,7 +46,7 @@ class Node:
     def begin(self) -> None:
         """Start anew."""
         self.switch = LineupSwitch()
-        self.keeper = VersionKeeper(self.registry, self.store.aliases, self.switch, ["picture"])
+        self.keeper = VersionKeeper(self.registry, self.store.aliases, self.switch, {"picture": PICTURE})
 
     def promote(self, number: int | None, digest: str | None, alias: str = "champion", share: float = 1.0) -> None:
         self.store.promote("topics", alias, number, digest, share, "Ada", "a test")  # type: ignore[arg-type]
@@ -120,7 +123,7 @@ def test_what_it_cannot_trust_it_does_not_follow(node: Node, harm: str) -> None:
 
 def test_a_node_without_the_encoder_does_not_take_it(node: Node) -> None:
     node.promote(1, add(node.registry))
-    node.keeper = VersionKeeper(node.registry, node.store.aliases, node.switch, [])
+    node.keeper = VersionKeeper(node.registry, node.store.aliases, node.switch, {})
     node.keeper.follow()
     assert "encoder" in node.keeper.failed["topics champion"]
 

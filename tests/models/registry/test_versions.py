@@ -83,8 +83,8 @@ def test_a_damaged_manifest_is_corrupt(registry: Registry, version: Version, con
 
 
 def test_another_format_is_incompatible_and_not_corrupt(registry: Registry, version: Version) -> None:
-    rewrite(version, format=2)
-    with pytest.raises(VersionIncompatible, match="format 2"):
+    rewrite(version, format=3)
+    with pytest.raises(VersionIncompatible, match="format 3"):
         registry.version("topics", 1)
     assert not issubclass(VersionIncompatible, VersionCorrupt)
 

@@ -93,8 +93,8 @@ def test_a_damaged_record_is_corrupt(tmp_path: Path, content: str) -> None:
 def test_another_format_version_is_incompatible_and_not_corrupt(tmp_path: Path) -> None:
     write(tmp_path, small())
     record = json.loads((tmp_path / "dataset.json").read_text())
-    (tmp_path / "dataset.json").write_text(json.dumps({**record, "format": 2}))
-    with pytest.raises(DataSetIncompatible, match="format 2"):
+    (tmp_path / "dataset.json").write_text(json.dumps({**record, "format": 3}))
+    with pytest.raises(DataSetIncompatible, match="format 3"):
         read(tmp_path)
     assert not issubclass(DataSetIncompatible, DataSetCorrupt)
     assert issubclass(DataSetIncompatible, DataSetError)
