@@ -6,7 +6,6 @@ those in view, and the others (`test`) were kept aside.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -25,6 +24,7 @@ SECONDS = 2.4
 FRAMES = round(FPS * SECONDS)
 SIDES = (640, 360)
 """A clip is scaled down to fit within these, px: never up."""
+LONG_S = 120.0
 DRIFT = 0.12
 """How far a photo's window moves and closes, shares of its size."""
 
@@ -73,19 +73,20 @@ class MovingPicture:
         return self.planes[:, : self.planes.shape[1] * 2 // 3]
 
 
-def moving_pictures() -> Iterator[MovingPicture]:
-    """All of them, one at a time. Raises `CorpusError` where one is missing."""
-    number = 0
-    bunny = demo_media.fetch(demo_media.BUNNY, demo_media.CACHE.expanduser() / "sources" / "bunny.mp4")
-    for start in BUNNY_S:
-        yield MovingPicture(f"bunny at {start:.0f} s", half_of(number), _clip(bunny, start))
-        number += 1
-    for name, source, file, start in CLIPS:
-        yield MovingPicture(name, half_of(number), _clip(_file(source, file), start))
-        number += 1
-    for name, source, file in PHOTOS:
-        yield MovingPicture(name, half_of(number), _moved(_file(source, file), number))
-        number += 1
+COUNT = len(BUNNY_S) + len(CLIPS) + len(PHOTOS)
+
+
+def moving_picture(number: int) -> MovingPicture:
+    """The source of this number, from 0 to `COUNT` - 1. Raises `CorpusError` where it is missing."""
+    half = half_of(number)
+    if number < len(BUNNY_S):
+        bunny = demo_media.fetch(demo_media.BUNNY, demo_media.CACHE.expanduser() / "sources" / "bunny.mp4")
+        return MovingPicture(f"bunny at {BUNNY_S[number]:.0f} s", half, _clip(bunny, BUNNY_S[number]))
+    if number < len(BUNNY_S) + len(CLIPS):
+        name, source, file, start = CLIPS[number - len(BUNNY_S)]
+        return MovingPicture(name, half, _clip(_file(source, file), start))
+    name, source, file = PHOTOS[number - len(BUNNY_S) - len(CLIPS)]
+    return MovingPicture(name, half, _moved(_file(source, file), number))
 
 
 def _file(source: str, ending: str) -> Path:
@@ -99,7 +100,9 @@ def _clip(path: Path, start_s: float) -> Planes:
     """Frames from `start_s` on, each as one frame at `FPS`: another rate is played faster or slower, as films are."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
-        container.seek(int(start_s * av.time_base))
+        # Only in a long film: not every short clip can be entered in its midst.
+        if container.duration and container.duration > LONG_S * av.time_base:
+            container.seek(int(start_s * av.time_base))
         frames: list[npt.NDArray[np.uint8]] = []
         for frame in container.decode(stream):
             if frame.time is None or frame.time < start_s:

@@ -26,7 +26,7 @@ from models.quality.tagger import PICTURE, QualityTagger
 from .corpus import corpus_root
 from .picture_faults import FAULTS
 from .picture_peers import Brisque, ssim
-from .picture_sources import MovingPicture, moving_pictures, write_picture
+from .picture_sources import MovingPicture, moving_picture, write_picture
 
 VERSION = 1
 """Raised when sources or faults give other clips."""
@@ -58,10 +58,8 @@ def judge_source(number: int) -> list[Trial]:
     cv2.setNumThreads(1)
     folder = corpus_root() / "quality-clips"
     folder.mkdir(parents=True, exist_ok=True)
-    for index, picture in enumerate(moving_pictures()):
-        if index == number:
-            return [_judge(picture, fault, level, folder) for fault, level in _cases()]
-    return []
+    picture = moving_picture(number)
+    return [_judge(picture, fault, level, folder) for fault, level in _cases()]
 
 
 def _cases() -> Iterator[tuple[str, int]]:

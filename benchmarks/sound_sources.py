@@ -45,6 +45,8 @@ EFFECTS = (
     ("bus", "openttd-opensfx", "26-truck-old-bus-start-pull-away-with-horn.wav"),
     ("piano", "gcompris-qt-data", "instruments/piano.ogg"),
 )
+SOUND_SOURCES = (*MUSIC, "tuxpaint-stamps-default", "gcompris-qt-data", "openttd-opensfx")
+"""Of the corpus."""
 SUFFIXES = {".ogg", ".oga", ".mp3", ".wav", ".flac", ".opus"}
 
 Wave = npt.NDArray[np.float32]

@@ -17,6 +17,8 @@ MOTION_INTERVAL_S = 1 / 16
 """Camera motion is measured this often at most, s: a hand shakes at up to about 8 Hz."""
 MIN_RESPONSE = 0.08
 """Weaker peaks of the phase correlation tell no displacement (a cut, a new scene)."""
+MIN_KEPT, MAX_KEPT = 4, 2_048
+"""Changes that a result is made from: at least, and at most; of more, every second one is kept, ..."""
 MAX_JITTER = 0.08
 """A larger change of displacement is a wrong peak; counted as this much, shares of the short side."""
 
@@ -29,7 +31,8 @@ class Camera:
         self._window: npt.NDArray[Any] | None = None
         self._time_s = 0.0
         self._last: tuple[float, float] | None = None
-        self._jitter, self._count = 0.0, 0
+        self._jitter: list[float] = []
+        self._stride, self._count = 1, 0
 
     def look(self, small: Plane, time_s: float) -> None:
         """See one look [h, w]."""
@@ -50,10 +53,19 @@ class Camera:
             return
         if self._last is not None:
             change = math.hypot(dx - self._last[0], dy - self._last[1]) / min(look.shape)
-            self._jitter += min(change, MAX_JITTER)
-            self._count += 1
+            self._note(min(change, MAX_JITTER))
         self._last = (dx, dy)
 
+    def _note(self, change: float) -> None:
+        self._count += 1
+        if self._count % self._stride == 0:
+            self._jitter.append(change)
+        if len(self._jitter) > MAX_KEPT:
+            self._jitter, self._stride = self._jitter[1::2], self._stride * 2
+
     def result(self) -> float | None:
-        """Mean change of displacement, shares of the short side; None: too few looks."""
-        return round(self._jitter / self._count, 5) if self._count >= 4 else None
+        """Median change of displacement, shares of the short side; None: too few looks.
+
+        A hand trembles all the time; what passes by the camera, and a cut that was not found, do not.
+        """
+        return round(float(np.median(self._jitter)), 5) if len(self._jitter) >= MIN_KEPT else None

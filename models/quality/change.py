@@ -42,14 +42,14 @@ class Change:
         self._flicker = 0.0
         self._motion, self._motion_pairs = 0.0, 0
 
-    def look(self, small: Plane, time_s: float, brightness: float) -> None:
-        """See one look [h, w] of this mean brightness."""
+    def look(self, small: Plane, time_s: float, brightness: float) -> bool:
+        """See one look [h, w] of this mean brightness. Whether the picture has moved since the last one."""
         previous, self._previous = self._previous, small.copy()
         elapsed, self._time_s = min(max(0.0, time_s - self._time_s), MAX_GAP_S), time_s
         swing, self._brightness = brightness - self._brightness, brightness
         if previous is None or previous.shape != small.shape:
             self._swing = 0.0
-            return
+            return True
         self._pairs += 1
         self._total_s += elapsed
         # Only what goes up and comes down again: a cut or a fade goes one way.
@@ -61,10 +61,10 @@ class Change:
         self._motion += mean
         self._motion_pairs += 1
         moving = int(np.count_nonzero(difference > FROZEN_STEP)) if mean > 0.0 else 0
-        self._judge(mean, elapsed, moving > FROZEN_SHARE * difference.size, moving == 0)
+        return self._judge(mean, elapsed, moving > FROZEN_SHARE * difference.size, moving == 0)
 
-    def _judge(self, mean: float, elapsed: float, stepped: bool, smooth: bool) -> None:
-        """Take a difference: the picture stands, is being mended by its coder, or moved."""
+    def _judge(self, mean: float, elapsed: float, stepped: bool, smooth: bool) -> bool:
+        """Take a difference: the picture stands, is being mended by its coder, or moved. Whether it moved."""
         pending, self._pending = self._pending, None
         stands = mean < FROZEN_MEAN and not stepped
         if pending is not None:
@@ -79,6 +79,8 @@ class Change:
             self._pending = (mean, elapsed)
         else:
             self._move(mean, elapsed)
+            return True
+        return False
 
     def _stand(self, mean: float, elapsed: float) -> None:
         self._run_s += elapsed

@@ -22,13 +22,16 @@ MAINS_HZ = (50.0, 60.0)
 PARTIALS = 10
 MAX_WINDOWS = 600
 """Windows kept; of more, every second one is kept, ..."""
-STANDS_OUT_DB = 8.5
+STANDS_OUT_DB = 8.0
 """A line is this much above the median of what is beside it."""
 BESIDE_HZ = (3.5, 18.0)
 """Where beside a line its surroundings are looked at, Hz."""
 LEAST_LINES = 3
 """Fewer lines are a note, not hum."""
 STEADY_PERCENTILE = 20.0
+USUAL_PERCENTILE = 70.0
+SWELLS_DB = 5.0
+"""A line that is usually this far above its steady level is played, dB."""
 SILENT_DB = -90.0
 
 
@@ -75,11 +78,11 @@ class HumMeter:
         heard = spectra[spectra.sum(axis=1) > 10.0 ** (SILENT_DB / 10.0)]
         if len(heard) < 3:
             return None
-        steady = np.percentile(heard, STEADY_PERCENTILE, axis=0)
-        best = max(self._lines(steady, mains) for mains in MAINS_HZ)
+        steady, usual = np.percentile(heard, (STEADY_PERCENTILE, USUAL_PERCENTILE), axis=0)
+        best = max(self._lines(steady, usual, mains) for mains in MAINS_HZ)
         return 10.0 * math.log10(best) if best > 0.0 else None
 
-    def _lines(self, steady: npt.NDArray[np.float64], mains: float) -> float:
+    def _lines(self, steady: npt.NDArray[np.float64], usual: npt.NDArray[np.float64], mains: float) -> float:
         """Power of the lines of these mains; 0 if there are too few."""
         step = self._rate / self._size
         found, lines = 0.0, 0
@@ -89,7 +92,10 @@ class HumMeter:
                 break
             bin_hz = np.arange(steady.size) * step
             off = np.abs(bin_hz - hertz)
-            line = float(steady[off <= 1.01 * step].sum())
+            near = off <= 1.01 * step
+            line = float(steady[near].sum())
+            if float(usual[near].sum()) > 10.0 ** (SWELLS_DB / 10.0) * line:
+                continue
             beside = steady[(off >= BESIDE_HZ[0]) & (off <= BESIDE_HZ[1])]
             if line > 10.0 ** (STANDS_OUT_DB / 10.0) * float(np.median(beside)):
                 lines += 1

@@ -79,8 +79,9 @@ class PictureMeasures:
         time_s = view.time_s if math.isfinite(view.time_s) else 0.0
         self._frames += 1
         brightness, contrast = self._light.look(view.small)
-        self._change.look(view.small, time_s, brightness)
-        self._camera.look(view.small, time_s)
+        # A picture that stands says nothing of the hand that holds the camera.
+        if self._change.look(view.small, time_s, brightness):
+            self._camera.look(view.small, time_s)
         # The first frame is measured too, so that whatever was decoded has been looked at once. Full luma is only
         # touched here: the decoder may make it when it is asked for.
         since = abs(time_s - self._measured_s)

@@ -24,6 +24,8 @@ CURVES: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
         (16.0, 144.0, 240.0, 360.0, 480.0, 720.0, 1080.0, 2160.0),
         (0.3, 0.6, 0.75, 0.85, 0.92, 0.97, 0.99, 1.0),
     ),
+    # What is left of the texture in the calmest parts, grey levels: strong compression wipes it away.
+    "texture": ((0.0, 0.05, 0.12, 0.25, 0.45, 0.7), (0.76, 0.8, 0.86, 0.93, 0.98, 1.0)),
     # Mean luma, grey levels -> exposure.
     "brightness": (
         (0.0, 10.0, 25.0, 45.0, 75.0, 105.0, 140.0, 175.0, 205.0, 230.0, 255.0),
@@ -53,8 +55,8 @@ CURVES: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "bars": ((0.0, 0.1, 0.3, 0.5, 0.7), (1.0, 0.97, 0.87, 0.76, 0.64)),
     # Integrated loudness, LUFS. Platforms play at about -14.
     "loudness_lufs": (
-        (-70.0, -50.0, -40.0, -32.0, -24.0, -16.0, -12.0, -8.0, -4.0, 0.0),
-        (0.02, 0.2, 0.45, 0.7, 0.92, 1.0, 1.0, 0.92, 0.7, 0.4),
+        (-70.0, -50.0, -40.0, -32.0, -26.0, -18.0, -10.0, -7.0, -4.0, 0.0),
+        (0.02, 0.2, 0.45, 0.72, 0.93, 1.0, 1.0, 0.94, 0.75, 0.4),
     ),
     # Share of the samples at the rail. A master made loud has up to 0.005, and is not heard as clipped.
     "rail_share": (
@@ -63,18 +65,23 @@ CURVES: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     ),
     # Highest frequency, Hz: 4 kHz a telephone, 8 kHz a voice call, 16 kHz as good as all.
     "bandwidth_hz": (
-        (0.0, 2_000.0, 4_000.0, 7_000.0, 11_000.0, 15_000.0, 20_000.0, 48_000.0),
-        (0.05, 0.25, 0.45, 0.68, 0.87, 0.96, 0.99, 1.0),
+        (0.0, 1500.0, 2500.0, 4000.0, 6000.0, 8500.0, 12000.0, 16000.0, 20000.0, 48000.0),
+        (0.05, 0.2, 0.33, 0.5, 0.68, 0.83, 0.94, 0.98, 0.995, 1.0),
     ),
     # Audible bands over their own floor, dB. Dense music has a high floor too.
     "clarity_db": (
-        (0.0, 1.0, 2.0, 4.0, 7.0, 10.0, 14.0, 20.0, 28.0, 40.0),
-        (0.1, 0.2, 0.3, 0.46, 0.62, 0.73, 0.83, 0.92, 0.97, 1.0),
+        (0.0, 1.0, 2.0, 3.5, 5.5, 8.0, 12.0, 18.0, 40.0),
+        (0.1, 0.25, 0.4, 0.58, 0.76, 0.88, 0.95, 0.98, 1.0),
+    ),
+    # The floor under the whole sound, dB, bands counted alike.
+    "floor_db": (
+        (-70.0, -50.0, -40.0, -34.0, -29.0, -24.0, -19.0, -14.0, -8.0),
+        (1.0, 0.98, 0.94, 0.86, 0.73, 0.56, 0.38, 0.22, 0.1),
     ),
     # The sound's loudness over the mains' hum, dB.
     "over_hum_db": (
         (-5.0, 0.0, 5.0, 12.0, 18.0, 25.0, 32.0, 45.0),
-        (0.15, 0.25, 0.38, 0.58, 0.74, 0.87, 0.95, 1.0),
+        (0.1, 0.19, 0.32, 0.54, 0.72, 0.87, 0.95, 1.0),
     ),
     "dropouts_per_s": (
         (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 7.0, 12.0, 25.0),
@@ -82,15 +89,15 @@ CURVES: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     ),
     # Kurtosis of short blocks, dB: 0 is a square wave, 1.8 a sine, speech and music lie above 4.
     "dynamics_db": (
-        (0.0, 0.4, 0.8, 1.5, 2.5, 3.5, 4.5, 6.0, 10.0),
-        (0.1, 0.24, 0.37, 0.54, 0.71, 0.83, 0.91, 0.97, 1.0),
+        (0.0, 0.4, 0.8, 1.4, 2.2, 3.2, 4.2, 5.5, 10.0),
+        (0.08, 0.22, 0.37, 0.55, 0.74, 0.89, 0.96, 0.985, 1.0),
     ),
 }
 """Measure to score: the points of piecewise linear curves."""
 
 HALF_BLOCKINESS = 1.0
 """Blockiness (`models.quality.plane`) at which the published amount is one half: about JPEG quality 12."""
-WIPED_WEIGHT = 0.7
+WIPED_WEIGHT = 0.4
 """What a picture without any texture counts, in units of blockiness."""
 TEXTURE = 1.5
 """Below about this, what measures as noise is the texture of skin and cloth, grey levels."""
@@ -115,14 +122,14 @@ PICTURE_WEIGHTS: Mapping[str, float] = {
     "flicker": 0.7,
 }
 SOUND_WEIGHTS: Mapping[str, float] = {
-    "loudness": 0.4,
+    "loudness": 0.35,
     "clipping": 0.8,
     "true_peak": 0.3,
-    "bandwidth": 0.7,
-    "noise": 0.8,
-    "hum": 0.8,
-    "dropouts": 0.8,
-    "dynamics": 0.6,
+    "bandwidth": 0.65,
+    "noise": 1.0,
+    "hum": 1.0,
+    "dropouts": 0.9,
+    "dynamics": 1.3,
 }
 PICTURE_SHARE = 0.6
 """Weight of the picture in the score of both; the sound has the rest."""
@@ -141,7 +148,7 @@ def picture_parts(measures: Mapping[str, Any], still: bool = False) -> dict[str,
     parts = {
         # A picture without one edge is as soft as can be.
         "sharpness": curve("blur_px", 24.0 if blur is None else float(blur)) * curve("short_side", short_side),
-        "blockiness": 1.0 / (1.0 + blocks / HALF_BLOCKINESS),
+        "blockiness": curve("texture", number(measures, "noise", 0.0)) / (1.0 + blocks / HALF_BLOCKINESS),
         "noise": 1.0 / (1.0 + noise / HALF_NOISE),
         "exposure": curve("brightness", brightness)
         * curve("bright_share", number(measures, "bright_share", 0.0))
@@ -177,9 +184,13 @@ def sound_parts(measures: Mapping[str, Any]) -> dict[str, float]:
     }
     if measures.get("hum_db") is not None:
         parts["hum"] = curve("over_hum_db", loudness - number(measures, "hum_db", -120.0))
+    if measures.get("clarity_db") is not None and measures.get("floor_db") is not None:
+        # Steady music has a high floor, and rests of silence hide a low one: both have to agree.
+        parts["noise"] = math.sqrt(
+            curve("clarity_db", number(measures, "clarity_db", 0.0)) * curve("floor_db", number(measures, "floor_db", 0.0))
+        )
     for part, name in (
         ("bandwidth", "bandwidth_hz"),
-        ("noise", "clarity_db"),
         ("dropouts", "dropouts_per_s"),
         ("dynamics", "dynamics_db"),
     ):

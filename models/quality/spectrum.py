@@ -39,9 +39,9 @@ BANDWIDTH_STEP_HZ = 100.0
 BANDWIDTH_RANGE_DB = 62.0
 """What lies further below the strongest part, after +6 dB an octave, is not heard as sound, dB."""
 
-ROLL_OFF, ABOVE_ROLL_OFF = 0.9998, 1.2
+ROLL_OFF, ABOVE_ROLL_OFF = 0.9994, 1.25
 """The bandwidth is at most this much above where so much of the tilted power is reached."""
-INAUDIBLE_DB = -68.0
+INAUDIBLE_DB = -60.0
 """A bin of the long-term spectrum this far below the whole sound is under the threshold of hearing at any usual level, dB."""
 BAND_AUDIBLE_DB = -62.0
 """A band this far below the whole sound is not heard, dB."""
@@ -169,7 +169,9 @@ class SpectrumMeter:
         if self._floor.size == 0 or not self._floor.any():
             return None
         level_db = 10.0 * np.log10(self._bands / self._floor[0].sum() + 1e-18)
-        clear = np.flatnonzero(level_db - self._quiet_db() > CLEAR_DB)
+        above = level_db - self._quiet_db() > CLEAR_DB
+        beside = np.concatenate([[False], above, [False]])
+        clear = np.flatnonzero(above & (beside[:-2] | beside[2:]))  # one band alone rises by chance
         return float(self._hz[min(int(self._edges[clear[-1] + 1]), self._hz.size - 1)]) if clear.size else None
 
 

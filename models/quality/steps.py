@@ -17,7 +17,7 @@ FALL = 10.0 ** (-26.0 / 10.0)
 """A gap's side falls to below this share of the power."""
 INSIDE = 10.0 ** (-23.0 / 10.0)
 """... and all of the gap stays below this share of what is beside it."""
-SHORTEST, LONGEST = 1, 40
+SHORTEST, LONGEST = 1, 22
 """Steps a gap lasts between its sides; longer ones are pauses."""
 AUDIBLE = 10.0 ** (-50.0 / 10.0)
 """Mean square of sound that can be interrupted."""

@@ -54,7 +54,7 @@ def _judder(measures: Mapping[str, Any]) -> str:
 
 PLAIN_WORDS: Mapping[str, tuple[float, Words]] = {
     "sharpness": (0.55, _soft),
-    "blockiness": (0.75, lambda _: "compression blocks"),
+    "blockiness": (0.68, lambda _: "compression blocks"),
     "noise": (0.6, lambda _: "noisy picture"),
     "exposure": (0.5, _light),
     "contrast": (0.6, lambda _: "low contrast"),

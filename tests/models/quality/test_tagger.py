@@ -8,7 +8,8 @@ import pytest
 from scipy.stats import spearmanr
 
 from models.protocol import Evidence, Tagger
-from models.quality.tagger import CURVES, QualityTagger, explain, picture_quality, sound_quality
+from models.quality.scores import CURVES
+from models.quality.tagger import QualityTagger, explain, picture_quality, sound_quality
 from tasks.contract import Quality
 
 Watch = Callable[..., dict[str, Any]]
