@@ -98,9 +98,7 @@ def report(pictures: Sequence[Trial], sounds: Sequence[SoundTrial]) -> list[Bar]
     seen = {fault: _picture_row(pictures, fault) for fault in FAULTS}
     heard = {fault: _row(sounds, fault) for fault in SOUND_FAULTS}
     bars = [*_bars("picture", seen), *_bars("sound", {f: r for f, r in heard.items() if SOUND_FAULTS[f].counted})]
-    above = min(
-        row["both"][place] - row["BRISQUE"][place] for row in seen.values() for place in range(2)
-    )
+    above = min(row["both"][place] - row["BRISQUE"][place] for row in seen.values() for place in range(2))
     bars.append(Bar("picture: least lead over BRISQUE in any row, of either correlation", round(above, 3), 0.0))
     plots = {
         f"{NAME}-picture.svg": curves_plot(_curves(pictures, FAULTS), "picture"),
@@ -117,7 +115,12 @@ def report(pictures: Sequence[Trial], sounds: Sequence[SoundTrial]) -> list[Bar]
         "sound_scores": _scores(sounds),
     }
     page = write(
-        NAME, title="Picture and sound quality", command=COMMAND, bars=bars, data=data, body=_body(pictures, sounds, seen, heard)
+        NAME,
+        title="Picture and sound quality",
+        command=COMMAND,
+        bars=bars,
+        data=data,
+        body=_body(pictures, sounds, seen, heard),
     )
     sys.stderr.write(f"wrote {page.name}\n")
     return bars
@@ -146,7 +149,9 @@ def _bars(part: str, rows: dict[str, dict[str, list[float]]]) -> list[Bar]:
             values = {fault: row[half][place] for fault, row in rows.items()}
             worst = min(values, key=lambda fault: values[fault])
             mean = round(float(np.mean(list(values.values()))), 4)
-            bars.append(Bar(f"{part}: rank correlation {name}, mean of {len(rows)} kinds of damage", mean, bar, note=note))
+            bars.append(
+                Bar(f"{part}: rank correlation {name}, mean of {len(rows)} kinds of damage", mean, bar, note=note)
+            )
             label = f"{part}: rank correlation {name}, worst kind of damage"
             bars.append(Bar(label, values[worst], bar, note=f"{note}: {worst}"))
     return bars
@@ -177,7 +182,11 @@ def _body(pictures: Sequence[Trial], sounds: Sequence[SoundTrial], seen: Any, he
         (fault, FAULTS[fault].unit, *cells(row, "both", "dev", "test", *PEERS)) for fault, row in seen.items()
     ]
     sound_rows = [
-        (fault if SOUND_FAULTS[fault].counted else f"{fault} (beside the bars)", SOUND_FAULTS[fault].unit, *cells(row, "both", "dev", "test"))
+        (
+            fault if SOUND_FAULTS[fault].counted else f"{fault} (beside the bars)",
+            SOUND_FAULTS[fault].unit,
+            *cells(row, "both", "dev", "test"),
+        )
         for fault, row in heard.items()
     ]
     pairs = [f"{name}: {place}" for name in ("all", "dev", "test") for place in ("within", "across")]

@@ -83,9 +83,7 @@ def recordings() -> list[Recording]:
         if not paths:
             raise CorpusError(source, f"holds no {ending}")
         found.append((name, "effect", _piece(_read(paths[0], 0.0))))
-    return [
-        Recording(name, kind, half_of(number), _levelled(wave)) for number, (name, kind, wave) in enumerate(found)
-    ]
+    return [Recording(name, kind, half_of(number), _levelled(wave)) for number, (name, kind, wave) in enumerate(found)]
 
 
 def _rate(path: Path) -> int:

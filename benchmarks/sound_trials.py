@@ -38,9 +38,7 @@ def judge_sounds(part: int, parts: int) -> list[SoundTrial]:
     folder = corpus_root() / "quality-clips"
     folder.mkdir(parents=True, exist_ok=True)
     return [
-        _judge(recording, fault, level, folder)
-        for recording in recordings()[part::parts]
-        for fault, level in _cases()
+        _judge(recording, fault, level, folder) for recording in recordings()[part::parts] for fault, level in _cases()
     ]
 
 

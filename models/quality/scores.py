@@ -187,7 +187,8 @@ def sound_parts(measures: Mapping[str, Any]) -> dict[str, float]:
     if measures.get("clarity_db") is not None and measures.get("floor_db") is not None:
         # Steady music has a high floor, and rests of silence hide a low one: both have to agree.
         parts["noise"] = math.sqrt(
-            curve("clarity_db", number(measures, "clarity_db", 0.0)) * curve("floor_db", number(measures, "floor_db", 0.0))
+            curve("clarity_db", number(measures, "clarity_db", 0.0))
+            * curve("floor_db", number(measures, "floor_db", 0.0))
         )
     for part, name in (
         ("bandwidth", "bandwidth_hz"),

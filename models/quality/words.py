@@ -30,7 +30,9 @@ def _soft(measures: Mapping[str, Any]) -> str:
     lines = detail_lines(measures) or 0
     if measures.get("blur_px") is not None and lines < UPSCALED_BELOW * short_side:
         return f"soft focus or upscaled, detail of {lines} lines"
-    return "soft focus" if measures.get("blur_px") is None or number(measures, "blur_px", 0.0) > 1.2 else "small picture"
+    return (
+        "soft focus" if measures.get("blur_px") is None or number(measures, "blur_px", 0.0) > 1.2 else "small picture"
+    )
 
 
 def _light(measures: Mapping[str, Any]) -> str:
@@ -44,7 +46,9 @@ def _loudness(measures: Mapping[str, Any]) -> str:
 
 def _bandwidth(measures: Mapping[str, Any]) -> str:
     hertz = number(measures, "bandwidth_hz", 0.0)
-    return f"muffled sound, nothing above {hertz / 1000:.1f} kHz" if hertz < 2_000.0 else f"{hertz / 1000:.0f} kHz sound"
+    return (
+        f"muffled sound, nothing above {hertz / 1000:.1f} kHz" if hertz < 2_000.0 else f"{hertz / 1000:.0f} kHz sound"
+    )
 
 
 def _judder(measures: Mapping[str, Any]) -> str:
@@ -61,7 +65,10 @@ PLAIN_WORDS: Mapping[str, tuple[float, Words]] = {
     "banding": (0.6, lambda _: "banding"),
     "bars": (0.9, lambda measures: f"black bars on {bars_share(measures):.0%} of the picture"),
     "stability": (0.6, lambda _: "shaky"),
-    "freeze_share": (0.75, lambda measures: f"stands still for {number(measures, 'freeze_share', 0.0):.0%} of the time"),
+    "freeze_share": (
+        0.75,
+        lambda measures: f"stands still for {number(measures, 'freeze_share', 0.0):.0%} of the time",
+    ),
     "judder": (0.75, _judder),
     "flicker": (0.65, lambda _: "flickers"),
     "loudness": (0.7, _loudness),
