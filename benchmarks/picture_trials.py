@@ -1,6 +1,7 @@
 """Damaged pictures through the farm's decoder and its quality tagger, beside what the peers say of them.
 
-A damaged clip is made once and kept in the corpus's cache with its peers' scores; it is decoded and judged in every run.
+A damaged clip is made once and kept in the corpus's cache with its peers' scores; it is decoded and judged in every
+run.
 """
 
 from __future__ import annotations

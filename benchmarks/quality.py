@@ -1,9 +1,9 @@
 """How well picture and sound quality follow what is wrong: `python -m benchmarks.quality [--check]`.
 
-Real clips and sounds are damaged in known ways at six levels, encoded as uploads are, and go through the farm's decoder
-with its observers and through the quality tagger. Of each kind of damage: Spearman's rank correlation of score and
-severity within each source (mean over the sources) and over all sources together. Beside it, on the same clips: BRISQUE,
-which sees the damaged picture alone as tagfarm does, and SSIM, which is shown the original too.
+Real clips and sounds are damaged in known ways at six levels, encoded as uploads are, and go through the farm's
+decoder with its observers and through the quality tagger. Of each kind of damage: Spearman's rank correlation of
+score and severity within each source (mean over the sources) and over all sources together. Beside it, on the same
+clips: BRISQUE, which sees the damaged picture alone as tagfarm does, and SSIM, which is shown the original too.
 
 Writes `results/quality.json`, `.md` and two plots. Damaged clips are kept in the corpus's cache: the first run takes
 about a quarter of an hour on two cores, a later one about four minutes. With `--check`, exits 1 when a bar is missed.
@@ -193,11 +193,12 @@ def _body(pictures: Sequence[Trial], sounds: Sequence[SoundTrial], seen: Any, he
     peers = [f"{name}: {place}" for name in PEERS for place in ("within", "across")]
     return "\n".join(
         (
-            f"{_count(pictures)} moving pictures of {_seconds(pictures)}, {_count(sounds)} sounds; every kind of damage at six"
-            " levels. `within`: mean over the sources of Spearman's rank correlation of score and mildness; `across`: of all"
-            " sources' clips together. Curves and weights were set with the `dev` half in view (every second source); `test`"
-            " was kept aside. Severity is the amount that was put in: no person judged these clips. BRISQUE sees what tagfarm"
-            " sees; SSIM also sees the original, which nobody has of an upload, and so it is no rival but a ceiling.\n",
+            f"{_count(pictures)} moving pictures of {_seconds(pictures)}, {_count(sounds)} sounds; every kind of damage"
+            " at six levels. `within`: mean over the sources of Spearman's rank correlation of score and mildness;"
+            " `across`: of all sources' clips together. Curves and weights were set with the `dev` half in view (every"
+            " second source); `test` was kept aside. Severity is the amount that was put in: no person judged these"
+            " clips. BRISQUE sees what tagfarm sees; SSIM also sees the original, which nobody has of an upload: no"
+            " rival but a ceiling.\n",
             "## Picture\n",
             "![score against level, by damage](quality-picture.svg)\n",
             table(("damage", "in", *pairs, *peers), picture_rows),

@@ -1,8 +1,8 @@
 """What can be wrong with a sound, at six levels each, from hardly heard to ruined.
 
-The levels are set by what the fault is (decibels, hertz, gaps a second). Two were set anew after a
-first run: hum began at 40 dB under music, where nobody hears it, and dynamics were driven by so much above the peak, which
-does nothing to a sound that is nothing but a few peaks.
+The levels are set by what the fault is (decibels, hertz, gaps a second). Two were set anew after a first run: hum began
+at 40 dB under music, where nobody hears it, and dynamics were driven by so much above the peak, which does nothing to a
+sound that is nothing but a few peaks.
 """
 
 from __future__ import annotations

@@ -1,12 +1,11 @@
 """The sounds that sound quality is measured on: music, speech and effects of the corpus, before any damage.
 
-Chosen by name alone from what was recorded at 44.1 kHz or more. Every second one is `dev`: curves were set with those in
-view, and the others (`test`) were kept aside.
+Chosen by name alone from what was recorded at 44.1 kHz or more. Every second one is `dev`: curves were set with those
+in view, and the others (`test`) were kept aside.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ import av
 import numpy as np
 import numpy.typing as npt
 import pyloudnorm
-from scipy.signal import resample_poly
 
 from .corpus import CorpusError, locate
 from .picture_sources import half_of

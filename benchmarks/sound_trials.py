@@ -1,4 +1,4 @@
-"""Damaged sounds through the farm's decoder and its quality tagger. Clips are made once and kept in the corpus's cache."""
+"""Damaged sounds through the farm's decoder and its quality tagger. Clips are made once and kept."""
 
 from __future__ import annotations
 

@@ -224,7 +224,7 @@ class Safety(Strict):
 
 
 class PictureQuality(Strict):
-    """`score`, `sharpness`, `exposure`, `contrast`, `stability`: 1 is best; `detail_lines` in px; else amounts: 0 is none."""
+    """`score`, `sharpness`, `exposure`, `contrast`, `stability`: 1 is best; all but `detail_lines` (px): 0 is none."""
 
     score: Score
     sharpness: Score

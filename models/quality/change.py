@@ -20,8 +20,8 @@ MAX_GAP_S = 2.0
 """A longer time between two frames counts as this much, s."""
 REFINED_MEAN = 1.0
 REFINED_AFTER = 2
-"""A coder mends a standing picture now and then: a lone change of less than `REFINED_MEAN` grey levels, with no pixel that
-moved, between at least `REFINED_AFTER` frames that stand before it and one after, is no step."""
+"""A coder mends a standing picture now and then: a lone change of less than `REFINED_MEAN` grey levels, with no pixel
+that moved, between at least `REFINED_AFTER` frames that stand before it and one after, is no step."""
 STEP_OVER_HOLD = 4.0
 """A step after a hold is a jump only if it is this many times what moved in the hold: else little moved at all."""
 

@@ -1,7 +1,7 @@
 """Hum of the mains: steady lines at the multiples of 50 or 60 Hz.
 
-A bass note comes and goes; hum is always there. So a line's level is what it falls to a fifth of the time, and lines count
-only where they stand out of what is beside them, several at once.
+A bass note comes and goes; hum is always there. So a line's level is what it falls to a fifth of the time, and lines
+count only where they stand out of what is beside them, several at once.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Measures to scores: how good picture and sound are, part by part and in all.
 
-Each part's score follows its measures along curves that never turn but once (`CURVES`), and the score in all is the product of
-the parts, each to the power of its weight: one grave fault cannot be made good by the rest, and whatever gets worse
-lowers the score. Curves and weights were set on the `dev` half of `benchmarks.quality`.
+Each part's score follows its measures along curves that turn once at most (`CURVES`), and the score in all is the
+product of the parts, each to the power of its weight: one grave fault cannot be made good by the rest, and whatever
+gets worse lowers the score. Curves and weights were set on the `dev` half of `benchmarks.quality`.
 """
 
 from __future__ import annotations

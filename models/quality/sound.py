@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from models.quality.curve import Curve
-from models.quality.steps import StepMeter
 from models.quality.hum import HumMeter
 from models.quality.loudness import STEP_S, Gate, LoudnessMeter, TruePeakMeter
 from models.quality.spectrum import AmplitudeHistogram, SpectrumMeter
+from models.quality.steps import StepMeter
 
 Samples = npt.NDArray[np.float32]
 

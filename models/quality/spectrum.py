@@ -42,7 +42,7 @@ BANDWIDTH_RANGE_DB = 62.0
 ROLL_OFF, ABOVE_ROLL_OFF = 0.9994, 1.25
 """The bandwidth is at most this much above where so much of the tilted power is reached."""
 INAUDIBLE_DB = -60.0
-"""A bin of the long-term spectrum this far below the whole sound is under the threshold of hearing at any usual level, dB."""
+"""A bin of the long-term spectrum this far below the whole sound is not heard beside it, dB."""
 BAND_AUDIBLE_DB = -62.0
 """A band this far below the whole sound is not heard, dB."""
 QUIETEST_FLOOR_DB = -70.0
@@ -153,7 +153,7 @@ class SpectrumMeter:
         within = np.flatnonzero((tilted > tilted.max() * 10.0 ** (-BANDWIDTH_RANGE_DB / 10.0)) & (level > audible))
         if not within.size:
             within = np.array([int(np.argmax(tilted))])
-        # Beside a steep low-pass the skirt is still above the limit: so little of the whole lies in it that it is not heard.
+        # Beside a steep low-pass the skirt is still above the limit; but next to nothing of the whole lies in it.
         summed = np.cumsum(tilted)
         most = float(centre[int(np.searchsorted(summed, ROLL_OFF * summed[-1]))])
         limits = [float(centre[within[-1]] + BANDWIDTH_STEP_HZ / 2), ABOVE_ROLL_OFF * most, self._rate / 2.0]

@@ -25,12 +25,14 @@ FINE_SOUND = {
 WORSE_PICTURE = {
     "blur_px": np.geomspace(0.6, 20, 12), "noise": np.linspace(0.8, 60, 12), "blockiness": np.linspace(0.01, 6, 12),
     "wiped_share": np.linspace(0, 1, 12), "banding": np.geomspace(0.1, 200, 12), "contrast": np.linspace(160, 0, 12),
-    "dark_share": np.linspace(0.01, 1, 12), "bright_share": np.linspace(0.01, 1, 12), "freeze_share": np.linspace(0, 1, 12),
+    "dark_share": np.linspace(0.01, 1, 12), "bright_share": np.linspace(0.01, 1, 12),
+    "freeze_share": np.linspace(0, 1, 12),
     "hold_s": np.geomspace(0.05, 0.5, 12), "flicker": np.linspace(0.05, 40, 12), "jitter": np.linspace(0.001, 0.08, 12),
     "height": np.linspace(720, 16, 12), "bars": [[0.0, n / 30, 0.0, n / 30] for n in range(11)],
 }  # fmt: skip
 WORSE_SOUND = {
-    "true_peak_dbtp": np.linspace(0, 12, 12), "rail_share": np.linspace(0, 0.7, 12), "bandwidth_hz": np.linspace(16e3, 0, 12),
+    "true_peak_dbtp": np.linspace(0, 12, 12), "rail_share": np.linspace(0, 0.7, 12),
+    "bandwidth_hz": np.linspace(16e3, 0, 12),
     "clarity_db": np.linspace(20, 0, 12), "floor_db": np.linspace(-45, -8, 12), "hum_db": np.linspace(-60, -10, 12),
     "dropouts_per_s": np.geomspace(0.1, 25, 12), "dynamics_db": np.linspace(6, 0, 12),
     "loudness_lufs": np.linspace(-18, -70, 12),
