@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from xml.sax.saxutils import escape
 
 import numpy as np
 
@@ -33,7 +34,7 @@ def curves_plot(curves: Mapping[str, Mapping[str, Sequence[float]]], part: str) 
         for source, line in by_source.items():
             parts.append(
                 f'<path d="{_path(line, left, top)}" stroke="{BLUE}" stroke-opacity="0.35" fill="none">'
-                f"<title>{source}</title></path>"
+                f"<title>{escape(source)}</title></path>"
             )
         middle = np.median(np.array(lines), axis=0).tolist()
         parts.append(f'<path d="{_path(middle, left, top)}" stroke="{ORANGE}" stroke-width="2.5" fill="none"/>')
