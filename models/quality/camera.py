@@ -19,7 +19,7 @@ MIN_RESPONSE = 0.08
 """Weaker peaks of the phase correlation tell no displacement (a cut, a new scene)."""
 MIN_KEPT, MAX_KEPT = 4, 2_048
 """Changes that a result is made from: at least, and at most; of more, every second one is kept, ..."""
-MAX_JITTER = 0.08
+MAX_JITTER = 0.2
 """A larger change of displacement is a wrong peak; counted as this much, shares of the short side."""
 
 

@@ -16,8 +16,8 @@ import numpy as np
 CURVES: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     # Gaussian blur of the sharper edges, px -> sharpness. 0.5 is a pixel-sharp edge, 0.9 a good encode's.
     "blur_px": (
-        (0.3, 0.55, 0.9, 1.3, 2.0, 3.0, 5.0, 9.0, 24.0),
-        (1.0, 0.97, 0.88, 0.72, 0.52, 0.35, 0.18, 0.07, 0.01),
+        (0.3, 0.6, 0.9, 1.15, 1.5, 2.0, 3.0, 5.0, 9.0, 24.0),
+        (1.0, 0.985, 0.94, 0.85, 0.7, 0.54, 0.35, 0.18, 0.07, 0.01),
     ),
     # Short side, px -> how much of a phone's screen that fills with detail.
     "short_side": (
@@ -25,11 +25,11 @@ CURVES: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
         (0.3, 0.6, 0.75, 0.85, 0.92, 0.97, 0.99, 1.0),
     ),
     # What is left of the texture in the calmest parts, grey levels: strong compression wipes it away.
-    "texture": ((0.0, 0.05, 0.12, 0.25, 0.45, 0.7), (0.76, 0.8, 0.86, 0.93, 0.98, 1.0)),
+    "texture": ((0.0, 0.05, 0.12, 0.25, 0.45, 0.7), (0.82, 0.85, 0.89, 0.94, 0.98, 1.0)),
     # Mean luma, grey levels -> exposure.
     "brightness": (
-        (0.0, 10.0, 25.0, 45.0, 75.0, 105.0, 140.0, 175.0, 205.0, 230.0, 255.0),
-        (0.0, 0.1, 0.3, 0.58, 0.88, 1.0, 0.98, 0.86, 0.62, 0.33, 0.05),
+        (0.0, 10.0, 25.0, 45.0, 70.0, 100.0, 150.0, 190.0, 215.0, 235.0, 255.0),
+        (0.0, 0.1, 0.3, 0.6, 0.88, 1.0, 0.99, 0.9, 0.7, 0.38, 0.05),
     ),
     # Share of white pixels -> exposure.
     "bright_share": (
@@ -38,8 +38,8 @@ CURVES: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     ),
     # Between the 5th and 95th percentile of luma, grey levels -> contrast.
     "contrast": (
-        (0.0, 15.0, 40.0, 80.0, 130.0, 190.0, 255.0),
-        (0.02, 0.25, 0.55, 0.82, 0.95, 0.99, 1.0),
+        (0.0, 15.0, 40.0, 70.0, 110.0, 170.0, 255.0),
+        (0.02, 0.22, 0.52, 0.8, 0.95, 0.99, 1.0),
     ),
     # Height of the stairs that slopes have become, grey levels.
     "banding": (
@@ -51,6 +51,8 @@ CURVES: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
         (0.0, 0.043, 0.07, 0.085, 0.125, 0.17, 0.24, 0.32, 0.5),
         (1.0, 1.0, 0.93, 0.86, 0.7, 0.58, 0.45, 0.36, 0.26),
     ),
+    # Change of the camera's displacement, shares of the short side: what moves by itself is up to 0.02.
+    "jitter": ((0.0, 0.004, 0.01, 0.02, 0.03, 0.05, 0.08, 0.2), (1.0, 0.99, 0.94, 0.8, 0.62, 0.4, 0.25, 0.08)),
     # Share of the frame that is black bars: a phone shows a wide film small.
     "bars": ((0.0, 0.1, 0.3, 0.5, 0.7), (1.0, 0.97, 0.87, 0.76, 0.64)),
     # Integrated loudness, LUFS. Platforms play at about -14.
@@ -103,8 +105,8 @@ TEXTURE = 1.5
 """Below about this, what measures as noise is the texture of skin and cloth, grey levels."""
 HALF_NOISE = 10.0
 """Noise at which the published amount is one half, standard deviation in grey levels."""
-JITTER_SCALE = 0.03
-"""Jitter at which stability has fallen to 1/e, shares of the short side."""
+DARK_ALL_ROUND = 0.08
+"""Bars both ways of more than this are none."""
 FLICKER_SCALE = 0.08
 """Flicker, as a share of brightness, at which its score has fallen to 1/e."""
 
@@ -160,7 +162,7 @@ def picture_parts(measures: Mapping[str, Any], still: bool = False) -> dict[str,
     if still:
         return parts
     if measures.get("jitter") is not None:
-        parts["stability"] = math.exp(-number(measures, "jitter", 0.0) / JITTER_SCALE)
+        parts["stability"] = curve("jitter", number(measures, "jitter", 0.0))
     if measures.get("freeze_share") is not None:
         parts["freeze_share"] = 1.0 - min(1.0, number(measures, "freeze_share", 0.0))
     if measures.get("hold_s") is not None:
@@ -211,9 +213,10 @@ def sound_score(parts: Mapping[str, float]) -> float:
 
 
 def bars_share(measures: Mapping[str, Any]) -> float:
-    """Share of the frame that black bars take, 0 to 1."""
+    """Share of the frame that black bars take, 0 to 1. Black on all four sides is a dark scene, not bars."""
     left, top, right, bottom = (float(bar) for bar in measures.get("bars") or (0.0,) * 4)
-    return min(1.0, max(0.0, 1.0 - (1.0 - left - right) * (1.0 - top - bottom)))
+    beside, above = left + right, top + bottom
+    return 0.0 if min(beside, above) > DARK_ALL_ROUND else min(1.0, max(0.0, beside, above))
 
 
 def number(measures: Mapping[str, Any], name: str, unknown: float) -> float:
