@@ -1,8 +1,7 @@
 """What can be wrong with a sound, at six levels each, from hardly heard to ruined.
 
-The levels are set by what the fault is (decibels, hertz, gaps a second). Two were set anew after a first run: hum began
-at 40 dB under music, where nobody hears it, and dynamics were driven by so much above the peak, which does nothing to a
-sound that is nothing but a few peaks.
+The levels are set by what the fault is (decibels, hertz, gaps a second). Those of hum were raised once, after a first
+run: they began at 40 dB under music, where nobody hears it.
 """
 
 from __future__ import annotations
@@ -82,11 +81,11 @@ def _broken_up(wave: Wave, rate: float) -> Wave:
     return made
 
 
-def _crushed(wave: Wave, loudness: float) -> Wave:
-    """Made so loud, by driving it into a soft limiter at full scale; then brought back to one loudness."""
-    meter = pyloudnorm.Meter(RATE)
-    made = np.tanh(wave * 10 ** ((loudness - meter.integrated_loudness(wave.astype(np.float64))) / 20))
-    return (made * 10 ** ((CRUSHED_LUFS - meter.integrated_loudness(made)) / 20)).astype(np.float32)
+def _crushed(wave: Wave, drive_db: float) -> Wave:
+    """Driven into a soft limiter, and brought back to one loudness."""
+    made = np.tanh(wave / float(np.abs(wave).max()) * 10 ** (drive_db / 20))
+    loudness = pyloudnorm.Meter(RATE).integrated_loudness(made)
+    return (made * 10 ** ((CRUSHED_LUFS - loudness) / 20)).astype(np.float32)
 
 
 def _coded(wave: Wave, bit_rate: float) -> Wave:
@@ -99,7 +98,7 @@ SOUND_FAULTS: Mapping[str, SoundFault] = {
     "noise": SoundFault((40, 32, 24, 16, 9, 2), "dB below the sound, white", _hissing),
     "hum": SoundFault((28, 22, 16, 10, 4, -2), "dB below the sound, 50 Hz and its multiples", _humming),
     "dropouts": SoundFault((0.5, 1.0, 2.0, 4.0, 7.0, 12.0), "gaps of 20 to 60 ms a second", _broken_up),
-    "crushed dynamics": SoundFault((-12, -8, -4, 0, 6, 14), "LUFS driven into a soft limiter at full scale", _crushed),
+    "crushed dynamics": SoundFault((6, 12, 18, 24, 30, 36), "dB driven into a soft limiter", _crushed),
     "pink noise": SoundFault((40, 32, 24, 16, 9, 2), "dB below the sound", _rumbling, counted=False),
     "low bit rate": SoundFault((48_000, 32_000, 22_000, 15_000, 10_000, 6_000), "bits a second of Opus", _coded, False),
 }
