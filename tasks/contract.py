@@ -224,32 +224,44 @@ class Safety(Strict):
 
 
 class PictureQuality(Strict):
-    """Picture quality. `score`, `sharpness`, `exposure`, `stability`: 1 is best; the others are amounts: 0 is none."""
+    """`score`, `sharpness`, `exposure`, `contrast`, `stability`: 1 is best; all but `detail_lines` (px): 0 is none."""
 
     score: Score
     sharpness: Score
     blockiness: Score
     noise: Score
     exposure: Score
+    contrast: Score | None = None
+    banding: Score | None = None
+    detail_lines: int | None = None
+    bars_share: Score | None = None
     stability: Score | None = None
     freeze_share: Score | None = None
+    judder: Score | None = None
+    flicker: Score | None = None
 
 
 class SoundQuality(Strict):
-    """Sound quality. `score`: 1 is best; `clipping_share` is an amount: 0 is none."""
+    """`score`: 1 is best; `clipping_share` is an amount: 0 is none; `hum_db` of full scale; `dynamics_db`: kurtosis."""
 
     score: Score
     loudness_lufs: float | None = None
+    loudness_range_lu: float | None = None
     true_peak_dbtp: float | None = None
     clipping_share: Score = 0.0
     bandwidth_hz: float | None = None
     snr_db: float | None = None
+    clarity_db: float | None = None
+    hum_db: float | None = None
+    dropouts_per_s: float | None = None
+    dynamics_db: float | None = None
 
 
 class Quality(Strict):
     """How good picture and sound are; 1 is best."""
 
     score: Score
+    explanation: Annotated[list[str], Field(description="What lowers the scores, worst first.")] = []
     picture: PictureQuality | None = None
     sound: SoundQuality | None = None
 

@@ -235,6 +235,8 @@ def _facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     if (music := document.get("music")) and music["present"] >= 0.5:
         tempo = f" · {music['tempo_bpm']:.0f} bpm" if music["tempo_bpm"] else ""
         facts.append(("music", f"{music['present']:.0%}{tempo}" + (f" · {music['key']}" if music["key"] else "")))
+    if words := (document.get("quality") or {}).get("explanation"):
+        facts.append(("quality", ", ".join(words)))
     if (sound := (document.get("quality") or {}).get("sound")) and sound["loudness_lufs"] is not None:
         peak = f", true peak {sound['true_peak_dbtp']:.1f} dBTP" if sound["true_peak_dbtp"] is not None else ""
         facts.append(("loudness", f"{sound['loudness_lufs']:.1f} LUFS{peak}"))

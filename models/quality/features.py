@@ -5,25 +5,23 @@ An embedding says what is in a picture and hardly how sharp it is; the measures 
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import numpy.typing as npt
 
 from ..layout.tagger import STILL_SHARE, standing_share
 from ..protocol import Evidence
-from .tagger import (
-    PICTURE,
+from .scores import (
     PICTURE_SHARE,
     PICTURE_WEIGHTS,
-    SOUND,
     SOUND_WEIGHTS,
-    measures_of,
     picture_parts,
+    picture_score,
     sound_parts,
+    sound_score,
 )
+from .tagger import PICTURE, SOUND, measures_of
 
-VERSION = "measures@1"
+VERSION = "measures@2"
 MEASURES = (*PICTURE_WEIGHTS, *SOUND_WEIGHTS, "heard")
 """Columns: the scores of the packaged tagger's parts, 1 best; a part that does not apply is 1. The last: 1 where there
 is sound to judge."""
@@ -48,7 +46,7 @@ def with_measures(embeddings: npt.NDArray[np.floating], evidence: Evidence) -> R
 def packaged_scores(row: npt.NDArray[np.floating]) -> dict[str, float]:
     """What the packaged tagger says, from a row of measures: `picture` and `score`."""
     parts = dict(zip(MEASURES, row.astype(np.float64).tolist(), strict=True))
-    picture = math.prod(max(0.0, parts[name]) ** weight for name, weight in PICTURE_WEIGHTS.items())
-    sound = math.prod(max(0.0, parts[name]) ** weight for name, weight in SOUND_WEIGHTS.items())
+    picture = picture_score({name: parts[name] for name in PICTURE_WEIGHTS})
+    sound = sound_score({name: parts[name] for name in SOUND_WEIGHTS})
     whole = picture**PICTURE_SHARE * sound ** (1 - PICTURE_SHARE) if parts["heard"] >= 0.5 else picture
     return {"picture": picture, "score": whole}

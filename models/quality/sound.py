@@ -14,8 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from models.quality.curve import Curve
+from models.quality.hum import HumMeter
 from models.quality.loudness import STEP_S, Gate, LoudnessMeter, TruePeakMeter
 from models.quality.spectrum import AmplitudeHistogram, SpectrumMeter
+from models.quality.steps import StepMeter
 
 Samples = npt.NDArray[np.float32]
 
@@ -46,7 +48,9 @@ class SoundMeasures:
 
     Result, all plain numbers (None: nothing to tell it from):
         seconds, sample_rate (Hz), channels, loudness_lufs (integrated, BS.1770-4), loudness_range_lu,
-        true_peak_dbtp, clipping_share (of the samples), bandwidth_hz, snr_db,
+        true_peak_dbtp, clipping_share (of the samples), bandwidth_hz, snr_db, hum_db (level of the mains' lines, dB of
+        full scale; None: none), dropouts_per_s, dynamics_db (`steps.StepMeter`), rail_share and
+        clarity_db (`spectrum`),
         curves (`times_s`, momentary_lufs: lists of at most 256; silence is -70).
     """
 
@@ -63,6 +67,8 @@ class SoundMeasures:
         self._loudness: LoudnessMeter | None = None
         self._peak: TruePeakMeter | None = None
         self._spectrum: SpectrumMeter | None = None
+        self._hum: HumMeter | None = None
+        self._steps: StepMeter | None = None
 
     def frame(self, view: Any) -> None:
         """The picture tells nothing of the sound."""
@@ -90,9 +96,13 @@ class SoundMeasures:
         self._peak = TruePeakMeter(sample_rate, channels, self._peak.peak if self._peak else 0.0)
         # The spectrum of the last form is the one reported: few streams change, none that a phone made.
         self._spectrum = SpectrumMeter(sample_rate)
+        self._hum = HumMeter(sample_rate)
+        self._steps = StepMeter(sample_rate)
 
     def _flush(self) -> None:
         if not self._pending or self._loudness is None or self._peak is None or self._spectrum is None:
+            return
+        if self._hum is None or self._steps is None:
             return
         samples = np.concatenate(self._pending, axis=1)
         self._pending, self._pending_samples = [], 0
@@ -109,11 +119,13 @@ class SoundMeasures:
         self._peak.add(samples)
         self._amplitudes.add(samples)
         self._spectrum.add(samples)
+        self._hum.add(samples)
+        self._steps.add(samples)
 
     def result(self, waveform: Any) -> Mapping[str, Any]:
         """The observation; empty when no sound came."""
         self._flush()
-        if self._peak is None or self._spectrum is None:
+        if self._peak is None or self._spectrum is None or self._hum is None or self._steps is None:
             return {}
         return {
             "seconds": round(self._seconds, 3),
@@ -125,6 +137,12 @@ class SoundMeasures:
             "clipping_share": round(self._amplitudes.clipping_share(), 6),
             "bandwidth_hz": _rounded(self._spectrum.bandwidth_hz(), 0),
             "snr_db": _rounded(self._spectrum.snr_db(), 1),
+            "hum_db": _rounded(self._hum.level_db(), 1),
+            "dropouts_per_s": _rounded(self._steps.dropouts_per_s(), 3),
+            "dynamics_db": _rounded(self._steps.dynamics_db(), 2),
+            "rail_share": round(self._amplitudes.rail_share(), 6),
+            "floor_db": _rounded(self._spectrum.floor_db(), 2),
+            "clarity_db": _rounded(self._spectrum.clarity_db(), 2),
             "curves": self._curve.points(digits=2),
         }
 

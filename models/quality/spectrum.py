@@ -39,6 +39,17 @@ BANDWIDTH_STEP_HZ = 100.0
 BANDWIDTH_RANGE_DB = 62.0
 """What lies further below the strongest part, after +6 dB an octave, is not heard as sound, dB."""
 
+ROLL_OFF, ABOVE_ROLL_OFF = 0.9994, 1.25
+"""The bandwidth is at most this much above where so much of the tilted power is reached."""
+INAUDIBLE_DB = -60.0
+"""A bin of the long-term spectrum this far below the whole sound is not heard beside it, dB."""
+BAND_AUDIBLE_DB = -62.0
+"""A band this far below the whole sound is not heard, dB."""
+QUIETEST_FLOOR_DB = -70.0
+MAX_BAND_SNR_DB = 40.0
+CLEAR_DB = 2.0
+"""A band that does not rise this far above its own floor is nothing but steady noise, dB."""
+
 CLIFF_DB, CLIFF_STAYS_DB = 15.0, 10.0
 """A cliff falls by more than the first within twice `CLIFF_FAR_HZ`, and all above stays below by the second, dB."""
 CLIFF_NEAR_HZ, CLIFF_FAR_HZ = 150.0, 700.0
@@ -48,6 +59,10 @@ FLOOR_DB = -150.0
 
 RAIL = 0.99
 """Samples beyond are at the rail of full scale."""
+NEAR_RAIL = 0.79
+"""Coding moves a clipped sample by up to 2 dB: beyond this it may have been at the rail."""
+AUDIBLE = 0.005
+"""Quieter samples are pauses."""
 AMPLITUDE_BINS = 400
 """Over amplitudes 0 to 2: each 0.005 wide."""
 
@@ -66,6 +81,7 @@ class SpectrumMeter:
         self._windows = 0
         self._edges = _band_edges(self._hz)
         self._floor = np.zeros((max(0, self._edges.size - 1), LOUDEST_DB - QUIETEST_DB), dtype=np.int64)
+        self._bands = np.zeros(len(self._floor), dtype=np.float64)
 
     def add(self, samples: Samples) -> None:
         """Hear [channels, samples]; a piece shorter than a window is filled up with silence."""
@@ -86,18 +102,42 @@ class SpectrumMeter:
             # Partials are peaks; noise lies between them. The median of noise is ln 2 of its mean.
             level = np.median(heard[:, low:high], axis=1) * ((high - low) / math.log(2.0))
             index = (10.0 * np.log10(level + 1e-15)).astype(int) - QUIETEST_DB
+            self._bands[band] += float(heard[:, low:high].sum())
             np.add.at(self._floor[band], np.clip(index, 0, LOUDEST_DB - QUIETEST_DB - 1), 1)
 
     def snr_db(self) -> float | None:
         """How far the sound stands above its own floor, dB; None for digital silence."""
         if self._floor.size == 0 or not self._floor.any():
             return None
-        cumulative = np.cumsum(self._floor, axis=1) / self._floor.sum(axis=1, keepdims=True)
-        quiet_db = np.argmax(cumulative >= NOISE_PERCENTILE, axis=1) + QUIETEST_DB + 0.5 + NOISE_BIAS_DB
-        noise = float(np.sum(10.0 ** (quiet_db / 10.0)))
+        noise = float(np.sum(10.0 ** (self._quiet_db() / 10.0)))
         heard = self._power[self._edges[0] : self._edges[-1]].sum() / (self._floor[0].sum())
         signal = max(float(heard) - noise, 1e-9 * noise)
         return min(MAX_SNR_DB, max(MIN_SNR_DB, 10.0 * math.log10(signal / noise)))
+
+    def _quiet_db(self) -> npt.NDArray[np.float64]:
+        """What each band falls to, dB."""
+        cumulative = np.cumsum(self._floor, axis=1) / self._floor.sum(axis=1, keepdims=True)
+        return np.asarray(np.argmax(cumulative >= NOISE_PERCENTILE, axis=1) + QUIETEST_DB + 0.5 + NOISE_BIAS_DB)
+
+    def clarity_db(self) -> float | None:
+        """How far each audible band stands above its own floor, mean over the bands, dB; None for digital silence.
+
+        An ear hears hiss in the treble below a bass that is far louder: so bands count alike, and not by their power.
+        """
+        if self._floor.size == 0 or not self._floor.any():
+            return None
+        level_db = 10.0 * np.log10(self._bands / self._floor[0].sum() + 1e-18)
+        whole_db = 10.0 * math.log10(float(self._bands.sum()) / int(self._floor[0].sum()) + 1e-18)
+        heard = level_db > whole_db + BAND_AUDIBLE_DB
+        above = np.clip(level_db - self._quiet_db(), 0.0, MAX_BAND_SNR_DB)
+        return float(above[heard].mean()) if heard.any() else None
+
+    def floor_db(self) -> float | None:
+        """Level of the floor under the whole sound, dB, mean over the bands: all count alike. None: digital silence."""
+        if self._floor.size == 0 or not self._floor.any():
+            return None
+        whole_db = 10.0 * math.log10(float(self._bands.sum()) / int(self._floor[0].sum()) + 1e-18)
+        return float(np.maximum(self._quiet_db() - whole_db, QUIETEST_FLOOR_DB).mean())
 
     def bandwidth_hz(self) -> float | None:
         """Highest frequency that still belongs to the sound, Hz; None for digital silence."""
@@ -108,12 +148,31 @@ class SpectrumMeter:
         # The median in each step: a pilot tone is not bandwidth.
         level = np.median(self._power[:usable].reshape(-1, width), axis=1) / self._windows
         centre = self._hz[:usable].reshape(-1, width).mean(axis=1)
+        audible = self._power.sum() / self._windows * 10.0 ** (INAUDIBLE_DB / 10.0)
+        tilted = level * np.square(np.maximum(centre, 100.0))
+        within = np.flatnonzero((tilted > tilted.max() * 10.0 ** (-BANDWIDTH_RANGE_DB / 10.0)) & (level > audible))
+        if not within.size:
+            within = np.array([int(np.argmax(tilted))])
+        # Beside a steep low-pass the skirt is still above the limit; but next to nothing of the whole lies in it.
+        summed = np.cumsum(tilted)
+        most = float(centre[int(np.searchsorted(summed, ROLL_OFF * summed[-1]))])
+        limits = [float(centre[within[-1]] + BANDWIDTH_STEP_HZ / 2), ABOVE_ROLL_OFF * most, self._rate / 2.0]
         cliff = _cliff(10.0 * np.log10(level + 1e-18), float(centre[1] - centre[0]), centre)
         if cliff is not None:
-            return min(cliff, self._rate / 2.0)
-        tilted = level * np.square(np.maximum(centre, 100.0))
-        within = np.flatnonzero(tilted > tilted.max() * 10.0 ** (-BANDWIDTH_RANGE_DB / 10.0))
-        return min(float(centre[within[-1]] + BANDWIDTH_STEP_HZ / 2), self._rate / 2.0)
+            limits.append(cliff)
+        if (clear := self._highest_clear_hz()) is not None:
+            limits.append(clear)
+        return min(limits)
+
+    def _highest_clear_hz(self) -> float | None:
+        """Upper edge of the highest band that stands above its own floor: above it is nothing but hiss, Hz."""
+        if self._floor.size == 0 or not self._floor.any():
+            return None
+        level_db = 10.0 * np.log10(self._bands / self._floor[0].sum() + 1e-18)
+        above = level_db - self._quiet_db() > CLEAR_DB
+        beside = np.concatenate([[False], above, [False]])
+        clear = np.flatnonzero(above & (beside[:-2] | beside[2:]))  # one band alone rises by chance
+        return float(self._hz[min(int(self._edges[clear[-1] + 1]), self._hz.size - 1)]) if clear.size else None
 
 
 def _cliff(level_db: npt.NDArray[Any], step_hz: float, centre: npt.NDArray[Any]) -> float | None:
@@ -163,6 +222,12 @@ class AmplitudeHistogram:
             return 0.0
         at_rail = int(self._counts[round(RAIL * AMPLITUDE_BINS / 2.0) :].sum())
         return max(at_rail, self._piled_up()) / total
+
+    def rail_share(self) -> float:
+        """Share of the audible samples that lie within 2 dB of full scale or beyond, 0 to 1."""
+        audible = int(self._counts[round(AUDIBLE * AMPLITUDE_BINS / 2.0) :].sum())
+        near = int(self._counts[round(NEAR_RAIL * AMPLITUDE_BINS / 2.0) :].sum())
+        return near / audible if audible else 0.0
 
     def _piled_up(self) -> int:
         """Samples piled up at the top, wherever it is: sound that was clipped and then turned down."""

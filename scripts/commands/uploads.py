@@ -281,5 +281,6 @@ def summary(document: dict[str, Any]) -> list[tuple[str, str]]:
         lines.append(("layout", f"{layout['kind']} {layout['score']:.2f}"))
     if quality:
         parts = [f"{part} {quality[part]['score']:.2f}" for part in ("picture", "sound") if quality[part]]
-        lines.append(("quality", f"{quality['score']:.2f} ({', '.join(parts)})"))
+        why = f": {', '.join(quality['explanation'])}" if quality.get("explanation") else ""
+        lines.append(("quality", f"{quality['score']:.2f} ({', '.join(parts)}){why}"))
     return [(name, value) for name, value in lines if value]

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from models.protocol import Evidence, Tagger
-from models.quality.tagger import CURVES, QualityTagger, explain, picture_quality, sound_quality
+from models.quality.tagger import QualityTagger, explain, picture_quality, sound_quality
 from tasks.contract import Quality
 
 Watch = Callable[..., dict[str, Any]]
@@ -143,16 +144,52 @@ def test_faults_are_named(watch: Watch, hear: Hear, photos: dict[str, np.ndarray
     hissing = {"sound_measures": hear(rng.normal(0.0, 0.05, (1, 48_000)), 48_000)}
     assert explain(_evidence({"picture_measures": watch([sharp])}, still=True)) == []
     soft = explain(_evidence({"picture_measures": watch([_blur(fine, 5.0)]), **hissing}, still=True))
-    assert {"soft focus", "noisy sound"} <= set(soft)
-    assert "badly exposed" in explain(_evidence({"picture_measures": watch([fine // 10])}, still=True))
+    assert "noisy sound" in soft and any(words.startswith("soft focus") for words in soft)
+    assert "too dark" in explain(_evidence({"picture_measures": watch([fine // 10])}, still=True))
 
 
-@pytest.mark.parametrize("name", list(CURVES))
-def test_curves_are_well_formed(name: str) -> None:
-    points, scores = CURVES[name]
-    assert len(points) == len(scores)
-    assert np.all(np.diff(points) > 0)
-    assert min(scores) >= 0.0 and max(scores) <= 1.0
-    # One peak at most: a measure is worse the further it is from its best.
-    turns = np.count_nonzero(np.diff(np.sign(np.diff(scores)[np.diff(scores) != 0])))
-    assert turns <= 1
+ODD_SOUNDS = {
+    "silence": (np.zeros((2, 48_000)), 48_000),
+    "one sample": (np.ones((1, 1)), 48_000),
+    "telephone": (np.random.default_rng(0).normal(0.0, 0.1, (1, 16_000)), 8_000),
+    "not a number": (np.full((1, 48_000), np.nan), 48_000),
+    "infinite": (np.full((2, 9_000), np.inf), 44_100),
+    "constant": (np.full((1, 96_000), 0.7), 48_000),
+    "a lone click": (np.eye(1, 48_000, 24_000), 48_000),
+    "square": (np.sign(np.sin(np.arange(96_000) / 30.0))[None], 48_000),
+    "very slow": (np.random.default_rng(1).normal(0.0, 0.1, (1, 5_000)), 1_000),
+}
+ODD_PICTURES = {
+    "one pixel": [np.full((1, 1), 200, np.uint8)] * 3,
+    "one line": [np.arange(256, dtype=np.uint8)[None]] * 5,
+    "black": [np.zeros((90, 160), np.uint8)] * 40,
+    "white": [np.full((90, 160), 255, np.uint8)] * 40,
+    "strobe": [np.full((90, 160), 255 * (n % 2), np.uint8) for n in range(40)],
+    "static": [np.random.default_rng(n).integers(0, 256, (90, 160)).astype(np.uint8) for n in range(20)],
+}
+
+
+@pytest.mark.parametrize("sound", list(ODD_SOUNDS))
+@pytest.mark.parametrize("picture", list(ODD_PICTURES))
+def test_odd_files_have_a_section_that_the_contract_takes(watch: Watch, hear: Hear, picture: str, sound: str) -> None:
+    wave, rate = ODD_SOUNDS[sound]
+    observed = {"picture_measures": watch(ODD_PICTURES[picture]), "sound_measures": hear(wave, rate)}
+    said = QualityTagger().tag(_evidence(observed))
+    checked = Quality.model_validate(json.loads(json.dumps(said, allow_nan=False)))
+    assert checked.explanation == explain(_evidence(observed))
+    # None of these is any good, and something is said of it.
+    assert checked.explanation and checked.picture is not None and checked.picture.score < 0.6
+
+
+def test_the_same_frames_and_samples_give_the_same_bytes(
+    watch: Watch, hear: Hear, photos: dict[str, np.ndarray]
+) -> None:
+    planes = [np.roll(_noise(photos["cat"], 3.0), 2 * n, axis=1) for n in range(40)]
+    wave = np.random.default_rng(5).normal(0.0, 0.1, (2, 96_000))
+    said = [
+        json.dumps(
+            QualityTagger().tag(_evidence({"picture_measures": watch(planes), "sound_measures": hear(wave, 48_000)}))
+        )
+        for _ in range(2)
+    ]
+    assert said[0] == said[1]

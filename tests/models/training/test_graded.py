@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from models.quality.features import MEASURES, packaged_scores
+from models.quality.scores import PICTURE_SHARE, PICTURE_WEIGHTS
+from models.quality.tagger import QualityTagger
 from models.quality.trained import trained_quality
 from models.registry.versions import Registry
 from models.training.dataset import DataSet, Item, read, write
@@ -88,7 +90,7 @@ def test_a_head_learns_what_people_give_and_beats_the_packaged_score(tmp_path: P
     back = evaluate_graded(data, judges[1], judges[0])
     assert not back.passes
     assert any("from what people gave" in one for one in back.objections)
-    assert trained_quality(trained.version).version == "measures@1+quality-head@1"
+    assert trained_quality(trained.version).version == f"{QualityTagger.version}+quality-head@1"
 
 
 def test_too_few_ratings_are_told(tmp_path: Path) -> None:
@@ -105,7 +107,7 @@ def test_the_packaged_judge_says_what_the_tagger_says() -> None:
     assert packaged_scores(row) == {"picture": 1.0, "score": 1.0}
     row[MEASURES.index("sharpness")] = 0.5
     said = packaged_scores(row)
-    assert said["picture"] == pytest.approx(0.5**0.8)
-    assert said["score"] == pytest.approx(0.5 ** (0.8 * 0.6))
+    assert said["picture"] == pytest.approx(0.5 ** PICTURE_WEIGHTS["sharpness"], abs=1e-4)
+    assert said["score"] == pytest.approx(said["picture"] ** PICTURE_SHARE)
     row[MEASURES.index("heard")] = 0.0
     assert packaged_scores(row)["score"] == said["picture"]
