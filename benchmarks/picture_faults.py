@@ -1,7 +1,8 @@
 """What can be wrong with a picture, at six levels each, from hardly seen to ruined.
 
-Levels were set by looking, once, before any score was: the first is just seen beside the original, the last is beyond
-use, and the steps between look alike. Only luma is damaged: every measure here, and every peer, looks at luma.
+The amounts are a guess at even steps from just seen to beyond use; no person has rated them. Those of freezes were
+raised a little after a first run: a standstill below half a second is no freeze by definition. Only luma is
+damaged: every measure here, and every peer, looks at luma.
 """
 
 from __future__ import annotations

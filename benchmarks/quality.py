@@ -5,8 +5,8 @@ decoder with its observers and through the quality tagger. Of each kind of damag
 score and severity within each source (mean over the sources) and over all sources together. Beside it, on the same
 clips: BRISQUE, which sees the damaged picture alone as tagfarm does, and SSIM, which is shown the original too.
 
-Writes `results/quality.json`, `.md` and two plots. Damaged clips are kept in the corpus's cache: the first run takes
-about a quarter of an hour on two cores, a later one about four minutes. With `--check`, exits 1 when a bar is missed.
+Writes `results/quality.json`, `.md` and two plots. Damaged clips are kept in the corpus's cache, so that a later run is
+several times quicker than the first. With `--check`, exits 1 when a bar is missed.
 """
 
 from __future__ import annotations
@@ -196,7 +196,8 @@ def _body(pictures: Sequence[Trial], sounds: Sequence[SoundTrial], seen: Any, he
             f"{_count(pictures)} moving pictures of {_seconds(pictures)}, {_count(sounds)} sounds; every kind of damage"
             " at six levels. `within`: mean over the sources of Spearman's rank correlation of score and mildness;"
             " `across`: of all sources' clips together. Curves and weights were set with the `dev` half in view (every"
-            " second source); `test` was kept aside. Severity is the amount that was put in: no person judged these"
+            " second source); `test` was kept aside, but for bikes and pedestrians."
+            " Severity is the amount that was put in: no person judged these"
             " clips. BRISQUE sees what tagfarm sees; SSIM also sees the original, which nobody has of an upload: no"
             " rival but a ceiling.\n",
             "## Picture\n",
