@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 from safetensors.numpy import save
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select
 
 from benchmarks.report import Bar, check, table, write
 from models.protocol import Encoding, Evidence
@@ -97,8 +97,7 @@ def plant(home: Path) -> None:
                     fresh |= {"label_id": None} if one is Label else {}
                     fresh |= {"cursor": 10 + number * 10 + row["cursor"]} if one is Outbox else {}
                     connection.execute(insert(one), {key: value for key, value in fresh.items() if value is not None})
-        for one in reversed(tables):
-            connection.execute(one.__table__.delete().where(one.__table__.c.upload_id == "u"))  # type: ignore[attr-defined]
+        connection.execute(delete(Label).where(Label.upload_id == "u"))
     store.close()
 
 

@@ -76,12 +76,14 @@ def refusal(counts: Counts, targets: Sequence[Target]) -> str | None:
         f"{one.tagger} cannot be run from embeddings: {FRAMES_ONLY[one.tagger]}" for one in targets if not one.from_kept
     ]
     why = list(frames)
+    now = ", ".join(sorted({version for one in targets for version in one.encoders.values()}))
     if counts.stale and not frames:
         old = ", ".join(f"{count} of {encoder}" for encoder, count in counts.encoders.items())
-        now = ", ".join(sorted({version for one in targets for version in one.encoders.values()}))
         why.append(f"{counts.stale} of {counts.selected} have embeddings of another encoder ({old}; it is {now} now)")
     if counts.without and not frames:
-        why.append(f"{counts.without} have none that would do")
+        why.append(
+            f"{counts.without} of {counts.selected} have none that would do" + (f": it takes {now}" if now else "")
+        )
     return (
         f"--from-embeddings is refused: {', and '.join(why)}. Have the farm decode those again: leave out "
         "--from-embeddings (the others still go the cheap way), or say --full; or leave them as they are: --skip-stale"

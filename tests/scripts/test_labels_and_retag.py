@@ -153,7 +153,7 @@ def test_an_archive_is_tagged_again(store: Store, tagfarm: Run) -> None:
         (("--failed", "--from-embeddings"), 2, "need the files"),
         (("--stale", "soundid", "--from-embeddings"), 0, ""),
         (("--missing", "layout", "--from-embeddings"), 1, "layout cannot be run from embeddings"),
-        (("--missing", "events", "--from-embeddings"), 1, "4 have none that would do"),
+        (("--missing", "events", "--from-embeddings"), 1, "4 of 4 have none that would do"),
         (("nobody",), 1, "unknown"),
         (("--pause", "7"), 1, "run 7 is unknown"),
     ],
