@@ -20,7 +20,10 @@ from models.quality.tagger import QualityTagger
 from models.serving.device import choose_device
 from models.soundid.fingerprint import FingerprintObserver
 from models.sounds.events import EventsTagger
+from models.sounds.key import KeyObserver
 from models.sounds.music import MusicTagger
+from models.sounds.musicnn import MusicEncoder
+from models.sounds.outline import OutlineEncoder
 from models.sounds.silero import SpeechEncoder
 from models.sounds.speech import SpeechTagger
 from models.sounds.tempo import TempoObserver
@@ -33,7 +36,7 @@ from workers.settings import Settings
 
 log = logging.getLogger(__name__)
 
-OBSERVERS = (PictureMeasures, SoundMeasures, TempoObserver, FingerprintObserver)
+OBSERVERS = (PictureMeasures, SoundMeasures, TempoObserver, KeyObserver, FingerprintObserver)
 TAGGERS: tuple[Callable[[], Tagger], ...] = (
     TopicsTagger,
     EventsTagger,
@@ -66,6 +69,8 @@ def build_models(settings: Settings) -> Models:
     factories: dict[str, Callable[[], Encoder]] = {
         "picture": lambda: PictureEncoder(weights, device=device, max_batch=batch, max_wait_s=wait_s),
         "yamnet": lambda: SoundEncoder(weights, device=device, max_batch=batch, max_wait_s=wait_s),
+        "outline": OutlineEncoder,
+        "musicnn": lambda: MusicEncoder(weights, device=device, max_wait_s=wait_s),
         "silero": lambda: SpeechEncoder(weights, device=device),
     }
     encoders: dict[str, Encoder] = {}
