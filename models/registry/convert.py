@@ -164,7 +164,10 @@ def convert_musicnn(data: bytes, index: bytes) -> Tensors:
 def convert_files(*contents: bytes) -> Tensors:
     """Files of another engine, kept whole: `file0`, `file1`, ..., uint8. The engine checks what they are."""
     return Tensors(
-        {f"file{place}": torch.frombuffer(bytearray(content), dtype=torch.uint8) for place, content in enumerate(contents)}
+        {
+            f"file{place}": torch.frombuffer(bytearray(content), dtype=torch.uint8)
+            for place, content in enumerate(contents)
+        }
     )
 
 

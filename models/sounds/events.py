@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..protocol import Encoding, Evidence
 from .audioset import SILENCE, class_names
@@ -28,6 +29,8 @@ MAX_EVENTS = 20
 MAX_RANGES = 50
 """Of one event: the longest are kept."""
 
+HUB = "sound-hub"
+
 Event = dict[str, Any]
 
 
@@ -36,13 +39,21 @@ class EventsTagger:
 
     First what was heard itself, the surest first; then the classes that it implies and that were not heard themselves. A
     class is at least as sure as what implies it, and lasts as long.
+
+    Args:
+        hub: whether a network of a hub says what is heard (`models.sounds.hub`), and YAMNet only when.
     """
 
     name = "events"
     version = "yamnet@3"
     """2: encoder 2; faint events. 3: calibrated scores, the hierarchy, edges from the outline."""
     section = "events"
-    encoders = ("yamnet", "outline")
+    encoders: tuple[str, ...] = ("yamnet", "outline")
+
+    def __init__(self, *, hub: bool = False) -> None:
+        if hub:
+            self.encoders = (*type(self).encoders, HUB)
+            self.version = f"{type(self).version}+{HUB}@1"
 
     def tag(self, evidence: Evidence) -> list[Event]:
         """Events with their chance, their ranges and what they imply. Silence, and no sound, give none."""
@@ -50,11 +61,13 @@ class EventsTagger:
         if len(encoding.scores) == 0:
             return []
         peaks = encoding.scores.max(axis=0)
-        chances = load_event_calibration()(peaks)
+        better = evidence.encodings[HUB].scores if HUB in self.encoders else encoding.scores[:0]
+        # What the better network hears counts as heard; YAMNet's track then says when.
+        chances = load_event_calibration()(better.max(axis=0) if len(better) else peaks)
         names = class_names()
         found: dict[str, Event] = {}
         heard: dict[str, list[Range]] = {}
-        for column in self._told(encoding, chances):
+        for column in self._told(encoding, chances, bool(len(better))):
             track, peak = encoding.scores[:, column], float(peaks[column])
             runs = spans(track, min(BEGIN, peak), min(KEEP, peak * KEEP_SHARE))
             heard[names[column]] = timed(runs, evidence)
@@ -62,7 +75,7 @@ class EventsTagger:
         return finished(found, heard)
 
     @staticmethod
-    def _told(encoding: Encoding, chances: np.ndarray) -> list[int]:
+    def _told(encoding: Encoding, chances: npt.NDArray[np.float64], heard_better: bool) -> list[int]:
         """Columns of what is told, the surest first."""
         fitted = load_event_calibration()
         scores = encoding.scores
@@ -73,7 +86,7 @@ class EventsTagger:
                 break
             loudest = int(scores[:, column].argmax())
             faint = scores[loudest, column] < BEGIN
-            if column == silence or (faint and scores[loudest, column] < scores[loudest, silence]):
+            if column == silence or (faint and not heard_better and scores[loudest, column] < scores[loudest, silence]):
                 continue
             told.append(column)
         return told

@@ -100,7 +100,11 @@ def _peaks(sound: Samples) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.floa
     window = np.hanning(FFT + 1)[:-1].astype(np.float32)
     magnitudes = np.abs(np.fft.rfft(frames * window)).astype(np.float64)
     low, high = int(LOWEST_HZ * FFT / RATE), int(HIGHEST_HZ * FFT / RATE)
-    middle, before, after = magnitudes[:, low:high], magnitudes[:, low - 1 : high - 1], magnitudes[:, low + 1 : high + 1]
+    middle, before, after = (
+        magnitudes[:, low:high],
+        magnitudes[:, low - 1 : high - 1],
+        magnitudes[:, low + 1 : high + 1],
+    )
     is_peak = (middle > before) & (middle >= after)
     height = np.where(is_peak, middle, 0.0)
     least = np.partition(height, -PEAKS, axis=1)[:, -PEAKS][:, None]

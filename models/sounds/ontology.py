@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 PARENTS_PATH = Path(__file__).with_name("audioset_parents.txt")
@@ -18,7 +18,7 @@ def parents() -> Mapping[str, tuple[str, ...]]:
     return {name: tuple(above.split(" | ")) if above else () for name, _, above in pairs}
 
 
-@lru_cache(maxsize=None)
+@cache
 def above(name: str) -> tuple[str, ...]:
     """All classes that this one implies, nearest first.
 

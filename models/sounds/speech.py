@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ..protocol import Encoding, Evidence
 from .audioset import SINGING, SPEECH, indices
 from .ranges import Range, join, rounded, spans
-from .whisper_languages import LANGUAGES, TOLD
+from .whisper_languages import LANGUAGES, TOLD, UNSPOKEN
 from .yamnet_geometry import PATCH_S
 
 BEGIN = 0.5
@@ -69,10 +69,12 @@ def spoken_language(encoding: Encoding | None) -> str | None:
     """The language of Whisper's row, ISO 639; None: unknown, or not asked."""
     if encoding is None or len(encoding.scores) == 0:
         return None
-    best = int(encoding.scores[0].argmax())
-    if encoding.scores[0, best] < SURE_LANGUAGE:
-        return None
-    return TOLD.get(LANGUAGES[best], LANGUAGES[best])
+    chances: dict[str, float] = {}
+    for name, probability in zip(LANGUAGES, encoding.scores[0].tolist(), strict=True):
+        if name not in UNSPOKEN:
+            chances[TOLD.get(name, name)] = chances.get(TOLD.get(name, name), 0.0) + probability
+    best = max(chances, key=lambda name: chances[name])
+    return best if chances[best] >= SURE_LANGUAGE * sum(chances.values()) else None
 
 
 def speech_ranges(voice: Encoding, events: Encoding) -> list[Range]:

@@ -31,7 +31,11 @@ SHORTEST_S = 4.0
 """Below this a slow tempo has too few beats."""
 MIN_BPM, MAX_BPM = 40.0, 220.0
 PRIOR_BPM = 120.0
-PRIOR_OCTAVES = 1.0
+PRIOR_OCTAVES = 0.7
+"""Ellis has 0.9 to 1.4; with the multiples below, the best of eighteen choices on half of the corpus's music."""
+MULTIPLES = {2: 0.5, 4: 0.5}
+"""Periods of so many beats speak for a beat too, by so much: music comes in twos and fours, and a dotted rhythm that
+repeats more strongly than the beat does not fit into them."""
 QUIET = 1e-4
 """Peak amplitude under which there is nothing to measure: -80 dBFS."""
 
@@ -68,12 +72,12 @@ def estimate_tempo(waveform: Samples) -> tuple[float | None, float]:
         return None, 0.0
     onsets = onsets - onsets.mean()
     shortest, longest = (int(60 * RATE / HOP / bpm) for bpm in (MAX_BPM, MIN_BPM))
-    correlation = _autocorrelation(onsets, longest + 2)
+    correlation = _autocorrelation(onsets, longest * max(MULTIPLES) + max(MULTIPLES) + 2)
     if correlation is None:
         return None, 0.0
     lags = np.arange(shortest, longest + 1)
     prior = np.exp(-0.5 * (np.log2(60 * RATE / HOP / lags / PRIOR_BPM) / PRIOR_OCTAVES) ** 2)
-    best = int(lags[np.argmax(np.maximum(correlation[lags], 0.0) * prior)])
+    best = int(lags[np.argmax(_support(correlation, lags) * prior)])
     height = float(correlation[best])
     if height <= 0:
         return None, 0.0
@@ -81,6 +85,16 @@ def estimate_tempo(waveform: Samples) -> tuple[float | None, float]:
     bend = before - 2 * height + after
     lag = best + (0.5 * float((before - after) / bend) if bend < 0 else 0.0)
     return round(60 * RATE / HOP / lag, 2), round(min(height, 1.0), 4)
+
+
+def _support(correlation: npt.NDArray[np.float64], lags: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
+    """What speaks for each lag: its own correlation, and that of its multiples, as far as the sound reaches."""
+    support = np.maximum(correlation[lags], 0.0)
+    for multiple, weight in MULTIPLES.items():
+        # The multiple of a lag between two hops may be so many hops off.
+        near = lags[:, None] * multiple + np.arange(-multiple, multiple + 1)
+        support += weight * np.maximum(correlation[np.minimum(near, len(correlation) - 1)].max(axis=1), 0.0)
+    return support
 
 
 def onset_strength(sound: Samples) -> npt.NDArray[np.float64]:
@@ -102,10 +116,12 @@ def _autocorrelation(values: npt.NDArray[np.float64], lags: int) -> npt.NDArray[
     """Normalised to 1 at lag 0, and for the number of pairs at each lag. None if nothing varies."""
     size = 1 << (2 * len(values) - 1).bit_length()
     spectrum = np.fft.rfft(values, size)
-    correlation = np.fft.irfft(spectrum * spectrum.conj(), size)[: min(lags, len(values))]
-    if correlation[0] <= 1e-9 * len(values) or len(correlation) < lags:
+    correlation = np.fft.irfft(spectrum * spectrum.conj(), size)[:lags]
+    if correlation[0] <= 1e-9 * len(values):
         return None
-    scaled: npt.NDArray[np.float64] = correlation / correlation[0] * len(values) / (len(values) - np.arange(lags))
+    # Where few pairs are left, they say little.
+    pairs = np.maximum(len(values) - np.arange(lags), len(values) // 4)
+    scaled: npt.NDArray[np.float64] = correlation / correlation[0] * len(values) / pairs
     return scaled
 
 

@@ -1,8 +1,8 @@
 """Whisper: which language is spoken and, if asked, the words.
 
-Radford et al. 2022, "Robust Speech Recognition via Large-Scale Weak Supervision" (arXiv 2212.04356), the base network, run
-by CTranslate2 in int8 on the CPU. It is dear: it runs only where there is speech enough, on the speech alone, on 30 s of
-it at most to tell the language. It needs the extra `speech` and the weights `whisper-base`.
+Radford et al. 2022, "Robust Speech Recognition via Large-Scale Weak Supervision" (arXiv 2212.04356), the base network,
+run by CTranslate2 in int8 on the CPU. It is dear: it runs only where there is speech enough, on the speech alone, on
+30 s of it at most to tell the language. It needs the extra `speech` and the weights `whisper-base`.
 """
 
 from __future__ import annotations

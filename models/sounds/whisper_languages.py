@@ -10,5 +10,8 @@ LANGUAGES = (
     "tg", "sd", "gu", "am", "yi", "lo", "uz", "fo", "ht", "ps", "tk", "nn", "mt", "sa", "lb", "my", "bo", "tl",
     "mg", "as", "tt", "haw", "ln", "ha", "ba", "jw", "su",
 )  # fmt: skip
-"""In the order of the tokens. `jw` and `iw` are old codes: `TOLD` has what is told instead."""
-TOLD = {"jw": "jv", "iw": "he", "no": "no"}
+"""In the order of the tokens."""
+TOLD = {"jw": "jv", "iw": "he", "nn": "no"}
+"""What is told instead: an old code's new one; Norwegian for either way to write it."""
+UNSPOKEN = ("la", "sa")
+"""Nobody's mother tongue: what sounds like them to the network is another language, badly heard."""
