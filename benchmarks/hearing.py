@@ -87,8 +87,7 @@ def measure(weights: Path, *, fit: bool) -> dict[str, Any]:
             "right": {half: round(sum(one.right for one in said[half]) / len(said[half]), 4) for half in said},
             "ece": {half: hearing_events.calibration_error(said[half]) for half in said},
             "reliability": hearing_events.bins(said["test"]),
-            "edges": hearing_events.edges(tagger, (sound, outline), laid, refined=True),
-            "edges_by_patches": hearing_events.edges(tagger, (sound, outline), laid, refined=False),
+            "edges": hearing_events.edges(tagger, (sound, outline), laid),
         }
         asked = (voice, sound, LanguageEncoder(Whisper(weights)))
         spoken = {
@@ -125,7 +124,7 @@ def measure(weights: Path, *, fit: bool) -> dict[str, Any]:
 def bars_of(data: dict[str, Any]) -> list[Bar]:
     """Every figure that has to reach something."""
     heard, tempo, language = data["events"], data["tempo"], data["language"]
-    edges = heard["edges"]
+    edges = heard["edges"]["outline"]
     both = [language["prompts"], language["espeak-ng"]]
     speech = sum(one["right"] * one["asked"] for one in both) / sum(one["asked"] for one in both)
     return [
@@ -155,8 +154,8 @@ def page_of(data: dict[str, Any]) -> str:
     said = [(half, heard["said"][half], heard["right"][half], heard["ece"][half]) for half in halves]
     names = ("effects", "told", "onset_median_s", "offset_median_s", "onset_within_half", "offset_within_half")
     edges = [
-        (how, *(heard[part][name] for name in names))
-        for how, part in (("with the outline", "edges"), ("by the patches alone", "edges_by_patches"))
+        (how, *(heard["edges"][part][name] for name in names))
+        for how, part in (("with the outline", "outline"), ("by the patches alone", "patches"))
     ]
     language = [(kind, *(one[name] for name in _ASKED)) for kind, one in data["language"].items()]
     return "\n".join(
@@ -166,7 +165,7 @@ def page_of(data: dict[str, Any]) -> str:
             "The first five in the document, and the network's five highest scores, which are what its ranking allows.\n",
             table(("half", "effects", "right in first 5", "in the network's 5"), first),
             "Calibration: fitted on the dev half. Right is what the truth names and what that implies; whatever else is"
-            " heard in an effect counts as wrong. A misses' floor: events of one effect are not independent.\n",
+            " heard in an effect counts as wrong. Events of one effect are not independent of each other.\n",
             table(("half", "events said", "right", "calibration error"), said),
             "![reliability of the events' chances](hearing-reliability.svg)\n",
             "### Edges\n",
@@ -178,7 +177,7 @@ def page_of(data: dict[str, Any]) -> str:
                 edges,
             ),
             "## Tempo\n",
-            f"Synthesised: 25 tempi from 66 to 178 in three patterns; told {tempo['made']['told']} of"
+            f"Synthesised: 19 tempi from 70 to 160 in four patterns; told {tempo['made']['told']} of"
             f" {tempo['made']['tracks']}. Not exact: {tempo['made_wrong'] or 'none'}.\n",
             f"Real: {tempo['looked']} tracks looked at; on {tempo['disagreed']} the two other estimators disagree, on"
             f" {tempo['unknown']} tagfarm says unknown (confidence under {hearing_music.STEADY}). Of the other"
@@ -188,7 +187,7 @@ def page_of(data: dict[str, Any]) -> str:
             f"Chord progressions in all keys: {key['progressions']}, told {key['told']}, right {key['right']}. White noise:"
             f" {key['noises_unknown']} of {key['noises']} unknown. No real track of the corpus has a known key.\n",
             "## Language\n",
-            "Prompts of at least 2 s, one of eight; espeak-ng reads three sentences. Unknown counts as wrong where somebody"
+            "Prompts of at least 2 s, one of sixteen; espeak-ng reads three sentences. Unknown counts as wrong where somebody"
             " speaks, and as right where nobody does.\n",
             table(("sound", "asked", "told", "right", "right where told", "with too little speech"), language),
             f"Not right: {data['language_wrong'] or 'none'}.\n",

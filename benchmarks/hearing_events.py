@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -150,31 +150,30 @@ def pink(samples: int, rng: np.random.Generator) -> npt.NDArray[np.float32]:
     return (noise * (10 ** (BED_DBFS / 20) / noise.std())).astype(np.float32)
 
 
-def edges(
-    tagger: EventsTagger, encoders: Sequence[Encoder], effects: Sequence[Laid], *, refined: bool
-) -> dict[str, Any]:
-    """Errors of the range of a right event that overlaps the effect most, s. Without `refined`: by the patches alone."""
-    starts, ends, times = [], [], []
+def edges(tagger: EventsTagger, encoders: Sequence[Encoder], effects: Sequence[Laid]) -> dict[str, dict[str, Any]]:
+    """Errors of the range of a right event that overlaps the effect most, s: with the outline, and by patches alone."""
+    errors: dict[str, list[tuple[str, float, float]]] = {"outline": [], "patches": []}
+    none = np.zeros((0, 1, 1, 3), np.uint8)
     for one in track(effects, description="effects over a bed"):
-        evidence = Evidence(BED_S, np.zeros((0, 1, 1, 3), np.uint8), np.zeros(0), (), one.waveform, has_audio=True)
-        used = encoders if refined else encoders[:1]
-        told = tagger.tag(
-            Evidence(**{**vars(evidence), "encodings": {encoder.name: encoder.encode(evidence) for encoder in used}})
-        )
-        ranges = [span for event in told if event["event"] in one.item.accept for span in event["ranges"]]
-        if ranges:
-            start, end = max(ranges, key=lambda span: min(span[1], one.end_s) - max(span[0], one.start_s))
-            starts.append(abs(start - one.start_s))
-            ends.append(abs(end - one.end_s))
-            times.append([one.item.key, round(start - one.start_s, 3), round(end - one.end_s, 3)])
+        bare = Evidence(BED_S, none, np.zeros(0), (), one.waveform, has_audio=True)
+        encodings = {encoder.name: encoder.encode(bare) for encoder in encoders}
+        for how, names in (("outline", ("yamnet", "outline")), ("patches", ("yamnet",))):
+            told = tagger.tag(replace(bare, encodings={name: encodings[name] for name in names}))
+            ranges = [span for event in told if event["event"] in one.item.accept for span in event["ranges"]]
+            if ranges:
+                start, end = max(ranges, key=lambda span: min(span[1], one.end_s) - max(span[0], one.start_s))
+                errors[how].append((one.item.key, round(start - one.start_s, 3), round(end - one.end_s, 3)))
+    return {how: {"effects": len(effects), **_medians(found), "errors": found} for how, found in errors.items()}
+
+
+def _medians(found: Sequence[tuple[str, float, float]]) -> dict[str, Any]:
+    starts, ends = (np.abs([one[place] for one in found]) for place in (1, 2))
     return {
-        "effects": len(effects),
-        "told": len(starts),
-        "onset_median_s": round(float(np.median(starts)), 4) if starts else None,
-        "offset_median_s": round(float(np.median(ends)), 4) if ends else None,
-        "onset_within_half": round(float(np.mean(np.array(starts) <= 0.5)), 4) if starts else None,
-        "offset_within_half": round(float(np.mean(np.array(ends) <= 0.5)), 4) if ends else None,
-        "errors": times,
+        "told": len(found),
+        "onset_median_s": round(float(np.median(starts)), 4) if found else None,
+        "offset_median_s": round(float(np.median(ends)), 4) if found else None,
+        "onset_within_half": round(float(np.mean(starts <= 0.5)), 4) if found else None,
+        "offset_within_half": round(float(np.mean(ends <= 0.5)), 4) if found else None,
     }
 
 

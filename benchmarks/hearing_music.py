@@ -67,17 +67,20 @@ def told_tempo(wave: Wave) -> float | None:
 
 
 def metronomic() -> list[Beat]:
-    """Four-to-the-bar patterns of kick, snare, hat and bass over a chord, 25 tempi, three patterns."""
+    """Four-to-the-bar patterns of kick, snare, hat and bass over a chord, 19 tempi, four patterns."""
     rng = np.random.default_rng(7)
     found = []
-    for bpm in np.linspace(66, 178, 25).round(1):
-        for pattern in range(3):
+    for bpm in np.linspace(70, 160, 19).round(1):
+        for pattern in range(4):
             found.append(Beat(f"pattern {pattern}, {bpm:g}", float(bpm), told_tempo(beat(float(bpm), pattern, rng))))
     return found
 
 
 def beat(bpm: float, pattern: int, rng: np.random.Generator, seconds: float = 15.0) -> Wave:
-    """A loop: kick on 1 and 3, snare on 2 and 4, hats on the eighths (pattern 1 and 2), syncopated bass (pattern 2)."""
+    """A loop: kick on 1 and 3, snare on 2 and 4, hats on the eighths (1 and 2), syncopated bass (2).
+
+    Pattern 3 is kicks alone.
+    """
     samples = int(seconds * RATE)
     sound = 0.004 * rng.standard_normal(samples)
     time = np.arange(int(0.18 * RATE)) / RATE
@@ -87,8 +90,8 @@ def beat(bpm: float, pattern: int, rng: np.random.Generator, seconds: float = 15
     bass = np.sin(2 * np.pi * 82.4 * time) * np.exp(-time * 8) * 0.5
     period = 60 / bpm
     for count, at_s in enumerate(np.arange(0.2, seconds - 0.5, period)):
-        _add(sound, kick if count % 2 == 0 else snare, at_s)
-        if pattern >= 1:
+        _add(sound, kick if count % 2 == 0 or pattern == 3 else snare, at_s)
+        if pattern in (1, 2):
             for part in (0.0, 0.5):
                 _add(sound, hat, at_s + part * period)
         if pattern == 2 and count % 4 in (0, 1, 3):

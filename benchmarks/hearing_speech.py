@@ -27,8 +27,8 @@ Wave = npt.NDArray[np.float32]
 PROMPTS = "asterisk-core-sounds-en-wav"
 PROMPT_S = 2.0
 """Prompts at least so long: single words and letters are no speech that a language shows in."""
-EVERY = 8
-"""Prompts, and tracks of music, of which one is asked."""
+EVERY = 16
+"""Prompts of which one is asked."""
 WORDS_A_MINUTE = "140"
 SAID = {
     "en": "Good morning, the train to London leaves from platform four in ten minutes. I would like a cup of coffee and a"
@@ -111,7 +111,7 @@ def synthesised(encoders: Sequence[Encoder]) -> list[Asked]:
 def not_speech(effects: Iterable[Item], encoders: Sequence[Encoder]) -> list[Asked]:
     """Music and effects."""
     found = []
-    music = list(tracks(("ufoai-music", "wesnoth-1.16-music", "supertux-data"), 60.0).items())[::EVERY]
+    music = list(tracks(("ufoai-music", "wesnoth-1.16-music", "supertux-data"), 60.0).items())[::8]
     for name, wave in track(music, description="music"):
         excerpt = floats(wave[20 * STORED_RATE : 35 * STORED_RATE])
         found.append(ask(name, None, resample_poly(excerpt, WAVEFORM_RATE, STORED_RATE).astype(np.float32), encoders))

@@ -179,8 +179,8 @@ def _install(known: WeightsEntry, folder: Path, progress: Progress) -> None:
         shutil.rmtree(incoming, ignore_errors=True)  # a killed pull's leavings
         incoming.mkdir()
 
-        def transfer(done: int, total: int) -> None:
-            progress(known.name, min(done, total), total)
+        def transfer(done: int, _: int) -> None:
+            progress(known.name, min(done, known.download_bytes), known.download_bytes)
 
         try:
             converted = CONVERTERS[known.converter](*fetch_members(source, incoming, transfer))

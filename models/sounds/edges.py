@@ -15,7 +15,7 @@ from .yamnet_geometry import PATCH_S
 AROUND_S = 10.0
 """What is so near counts for the background's level."""
 BACKGROUND_PERCENTILE = 10.0
-LEAST_RISE_DB = 6.0
+LEAST_RISE_DB = 8.0
 """Over the background, in the band where it rises most: what rises less is no edge."""
 SHARE = 0.3
 """Of the highest rise, in dB, from which the sound counts as there."""
@@ -23,8 +23,8 @@ GAP_S = 0.3
 """Pauses shorter than this belong to the sound around them."""
 REACH_S = 0.5
 """An edge may lie so far before the first patch that heard it, or behind the last: beyond, it is another sound's."""
-SMOOTHED = 3
-"""Frames of the moving mean: 60 ms."""
+SMOOTHED = 5
+"""Frames of the moving mean: 100 ms."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,10 @@ class Outline:
         low, high = max(0, int((start_s - AROUND_S) / HOP_S)), min(count, int((end_s + AROUND_S) / HOP_S))
         rises = np.zeros(count)
         if high - low >= SMOOTHED:
-            near = self.levels_db[low:high]
-            over = (near - np.percentile(near, BACKGROUND_PERCENTILE, axis=0)).max(axis=1)
-            rises[low:high] = np.convolve(over, np.full(SMOOTHED, 1 / SMOOTHED), "same")
+            # Smoothed first: the level of noise in a narrow band goes up and down by 10 dB from frame to frame.
+            padded = np.pad(self.levels_db[low:high], ((SMOOTHED // 2, SMOOTHED // 2), (0, 0)), mode="edge")
+            near = np.lib.stride_tricks.sliding_window_view(padded, SMOOTHED, axis=0).mean(axis=2)
+            rises[low:high] = (near - np.percentile(near, BACKGROUND_PERCENTILE, axis=0)).max(axis=1)
         return rises
 
 

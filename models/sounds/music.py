@@ -21,7 +21,7 @@ POOL_ROWS = 4
 """At least so many (2.4 s): what is missing counts as no music, since a honk of a horn is none."""
 PRESENT = 0.5
 """From here on there is music whose attributes are worth telling."""
-STEADY = 0.4
+STEADY = 0.5
 """Confidence that a tempo has to have: below, it is unknown. On music, what has less is right in half of the cases; noise
 has 0.06."""
 KEY_CORRELATION = 0.7

@@ -11,7 +11,7 @@ LANGUAGES = (
     "mg", "as", "tt", "haw", "ln", "ha", "ba", "jw", "su",
 )  # fmt: skip
 """In the order of the tokens."""
-TOLD = {"jw": "jv", "iw": "he", "nn": "no"}
+TOLD = {"jw": "jv", "nn": "no"}
 """What is told instead: an old code's new one; Norwegian for either way to write it."""
 UNSPOKEN = ("la", "sa")
 """Nobody's mother tongue: what sounds like them to the network is another language, badly heard."""
