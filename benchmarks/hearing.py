@@ -1,8 +1,9 @@
 """What hearing is worth, on the corpus: `python -m benchmarks.hearing [--fit] [--check]`.
 
 Events (first five, calibration, edges), tempo, key, spoken language, and what each part costs. Writes
-`results/hearing.json`, `.md` and a reliability diagram. With `--fit`, first fits `models/sounds/event_calibration.toml` on the
-dev half. With `--check`, exits 1 when a bar is missed. Languages need the weights `whisper-base` and espeak-ng.
+`results/hearing.json`, `.md` and a reliability diagram. With `--fit`, first fits
+`models/sounds/event_calibration.toml` on the dev half. With `--check`, exits 1 when a bar is missed. Languages need
+the weights `whisper-base` and espeak-ng.
 """
 
 from __future__ import annotations
@@ -162,14 +163,16 @@ def page_of(data: dict[str, Any]) -> str:
         (
             "## Events\n",
             events.TRUTH_NOTE,
-            "The first five in the document, and the network's five highest scores, which are what its ranking allows.\n",
+            "The first five in the document, and the network's five highest scores, which are what its ranking"
+            " allows.\n",
             table(("half", "effects", "right in first 5", "in the network's 5"), first),
             "Calibration: fitted on the dev half. Right is what the truth names and what that implies; whatever else is"
             " heard in an effect counts as wrong. Events of one effect are not independent of each other.\n",
             table(("half", "events said", "right", "calibration error"), said),
             "![reliability of the events' chances](hearing-reliability.svg)\n",
             "### Edges\n",
-            "Effects of the test half, at seeded times over pink noise 30 dB softer than their peaks or more; the range of"
+            "Effects of the test half, at seeded times over pink noise 30 dB softer than their peaks or more;"
+            " the range of"
             " a right event that overlaps the effect most. The refinement's constants were chosen with all effects in"
             " view.\n",
             table(
@@ -184,10 +187,12 @@ def page_of(data: dict[str, Any]) -> str:
             f" {tempo['real']['tracks']}, not exact: {tempo['real_wrong'] or 'none'}. Tracks that served to choose the"
             " constants are not among them.\n",
             "## Key\n",
-            f"Chord progressions in all keys: {key['progressions']}, told {key['told']}, right {key['right']}. White noise:"
+            f"Chord progressions in all keys: {key['progressions']}, told {key['told']}, right {key['right']}."
+            f" White noise:"
             f" {key['noises_unknown']} of {key['noises']} unknown. No real track of the corpus has a known key.\n",
             "## Language\n",
-            "Prompts of at least 2 s, one of sixteen; espeak-ng reads three sentences. Unknown counts as wrong where somebody"
+            "Prompts of at least 2 s, one of sixteen; espeak-ng reads three sentences. Unknown counts as wrong"
+            " where somebody"
             " speaks, and as right where nobody does.\n",
             table(("sound", "asked", "told", "right", "right where told", "with too little speech"), language),
             f"Not right: {data['language_wrong'] or 'none'}.\n",

@@ -29,7 +29,8 @@ FAINTEST = 0.03
 RIDGE = 3.0
 """Strength of the fit's L2 penalty."""
 FIRST, FURTHER = 0.10, 0.25
-"""Least chances; chosen on the dev half, for the first five to be right as often as the network's own, with a short list."""
+"""Least chances; chosen on the dev half, for the first five to be right as often as the network's own, with a short
+list."""
 
 BED_S = 12.0
 BED_DBFS = -50.0
@@ -104,15 +105,19 @@ def fit(examples: Sequence[tuple[Item, Evidence]], encoder: str) -> EventCalibra
 def write_calibration(found: EventCalibration, effects: int, path: Path = FITTED) -> None:
     """Where the heads read it."""
     path.write_text(
-        "# From the network's score to the chance that an event is right. Written by `python -m benchmarks.hearing --fit`;"
+        "# From the network's score to the chance that an event is right. Written by `python -m"
+        " benchmarks.hearing --fit`;"
         " do not edit.\n#\n"
-        "# Method: a logistic curve on a class's peak logit, on how far it is behind the strongest class's, and on the\n"
-        "# logarithm of how many classes imply it, by maximum likelihood with a small ridge, one for all classes: a curve\n"
+        "# Method: a logistic curve on a class's peak logit, on how far it is behind the strongest class's, and"
+        " on the\n"
+        "# logarithm of how many classes imply it, by maximum likelihood with a small ridge, one for all"
+        " classes: a curve\n"
         "# for each would need more effects than there are. The least chance of each class follows from it.\n"
         f"# Data: the dev half of the effects of benchmarks/truth/effects.toml, {effects} of them, each one's"
         f" {CANDIDATES} strongest\n# classes; right is what the truth names, and what that implies; {today()}.\n\n"
         f'encoder = "{found.encoder}"\n\n[curve]\nlogit = {found.logit}\nbehind = {found.behind}\n'
-        f"breadth = {found.breadth}\noffset = {found.offset}\n\n[least]\nfirst = {found.first}\nfurther = {found.further}\n",
+        f"breadth = {found.breadth}\noffset = {found.offset}\n\n[least]\nfirst = {found.first}\nfurther ="
+        f" {found.further}\n",
         encoding="utf-8",
     )
     load_event_calibration.cache_clear()

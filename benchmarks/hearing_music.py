@@ -110,9 +110,9 @@ def _add(sound: npt.NDArray[np.float64], part: npt.NDArray[np.float64], at_s: fl
 def real() -> dict[str, Any]:
     """Real tracks on which two other estimators agree.
 
-    Every second track of the corpus's music, from the second on, in order, until 30 are told: the others served to choose
-    the estimator's constants. The two are librosa's beat tracker (Ellis 2007) and the median over time of its local
-    tempogram's tempo (Grosche, Mueller and Kurth 2010).
+    Every second track of the corpus's music, from the second on, in order, until 30 are told: the others served to
+    choose the estimator's constants. The two are librosa's beat tracker (Ellis 2007) and the median over time of its
+    local tempogram's tempo (Grosche, Mueller and Kurth 2010).
     """
     import librosa
 

@@ -31,25 +31,34 @@ EVERY = 16
 """Prompts of which one is asked."""
 WORDS_A_MINUTE = "140"
 SAID = {
-    "en": "Good morning, the train to London leaves from platform four in ten minutes. I would like a cup of coffee and a"
+    "en": "Good morning, the train to London leaves from platform four in ten minutes. I would like a cup of"
+    " coffee and a"
     " piece of cake, please. Yesterday we walked along the river until it began to rain.",
-    "de": "Guten Morgen, der Zug nach Berlin fährt in zehn Minuten von Gleis vier ab. Ich hätte gerne eine Tasse Kaffee und"
+    "de": "Guten Morgen, der Zug nach Berlin fährt in zehn Minuten von Gleis vier ab. Ich hätte gerne eine Tasse"
+    " Kaffee und"
     " ein Stück Kuchen, bitte. Gestern sind wir am Fluss entlang gegangen, bis es zu regnen begann.",
-    "fr": "Bonjour, le train pour Paris part du quai numéro quatre dans dix minutes. Je voudrais une tasse de café et une"
+    "fr": "Bonjour, le train pour Paris part du quai numéro quatre dans dix minutes. Je voudrais une tasse de"
+    " café et une"
     " part de gâteau, s'il vous plaît. Hier nous avons marché le long de la rivière jusqu'à ce qu'il pleuve.",
-    "it": "Buongiorno, il treno per Milano parte dal binario quattro fra dieci minuti. Vorrei una tazza di caffè e una fetta"
+    "it": "Buongiorno, il treno per Milano parte dal binario quattro fra dieci minuti. Vorrei una tazza di caffè"
+    " e una fetta"
     " di torta, per favore. Ieri abbiamo camminato lungo il fiume finché non ha cominciato a piovere.",
-    "es": "Buenos días, el tren para Madrid sale del andén cuatro dentro de diez minutos. Quisiera una taza de café y un"
+    "es": "Buenos días, el tren para Madrid sale del andén cuatro dentro de diez minutos. Quisiera una taza de"
+    " café y un"
     " trozo de pastel, por favor. Ayer caminamos a lo largo del río hasta que empezó a llover.",
     "pt": "Bom dia, o trem para o Rio sai da plataforma quatro em dez minutos. Eu gostaria de uma xícara de café e um"
     " pedaço de bolo, por favor. Ontem caminhamos ao longo do rio até começar a chover.",
-    "pl": "Dzień dobry, pociąg do Warszawy odjeżdża z peronu czwartego za dziesięć minut. Poproszę filiżankę kawy i kawałek"
+    "pl": "Dzień dobry, pociąg do Warszawy odjeżdża z peronu czwartego za dziesięć minut. Poproszę filiżankę"
+    " kawy i kawałek"
     " ciasta. Wczoraj szliśmy wzdłuż rzeki, aż zaczęło padać.",
-    "ru": "Доброе утро, поезд до Москвы отправляется с четвёртой платформы через десять минут. Я хотел бы чашку кофе и кусок"
+    "ru": "Доброе утро, поезд до Москвы отправляется с четвёртой платформы через десять минут. Я хотел бы чашку"
+    " кофе и кусок"
     " торта, пожалуйста. Вчера мы гуляли вдоль реки, пока не начался дождь.",
-    "tr": "Günaydın, Ankara treni on dakika sonra dördüncü perondan kalkıyor. Bir fincan kahve ve bir dilim pasta istiyorum,"
+    "tr": "Günaydın, Ankara treni on dakika sonra dördüncü perondan kalkıyor. Bir fincan kahve ve bir dilim"
+    " pasta istiyorum,"
     " lütfen. Dün yağmur başlayana kadar nehir boyunca yürüdük.",
-    "sv": "God morgon, tåget till Stockholm avgår från spår fyra om tio minuter. Jag skulle vilja ha en kopp kaffe och en"
+    "sv": "God morgon, tåget till Stockholm avgår från spår fyra om tio minuter. Jag skulle vilja ha en kopp"
+    " kaffe och en"
     " bit tårta, tack. Igår gick vi längs floden tills det började regna.",
 }
 VOICES = {"pt": "pt-br"}

@@ -23,7 +23,8 @@ KEEP = 0.12
 KEEP_SHARE = 0.3
 """or this share of the peak, where that is less."""
 FIRST = 5
-"""So many events are told from a lower chance on: where little is heard, a guess with its chance says more than nothing."""
+"""So many events are told from a lower chance on: where little is heard, a guess with its chance says more than
+nothing."""
 MAX_EVENTS = 20
 """Beside those that they imply."""
 MAX_RANGES = 50
@@ -37,8 +38,8 @@ Event = dict[str, Any]
 class EventsTagger:
     """`models.protocol.Tagger`: the document's `events`.
 
-    First what was heard itself, the surest first; then the classes that it implies and that were not heard themselves. A
-    class is at least as sure as what implies it, and lasts as long.
+    First what was heard itself, the surest first; then the classes that it implies and that were not heard
+    themselves. A class is at least as sure as what implies it, and lasts as long.
 
     Args:
         hub: whether a network of a hub says what is heard (`models.sounds.hub`), and YAMNet only when.

@@ -1,9 +1,9 @@
 """Sound events by a transformer of a model hub: AST (Gong et al. 2021, "AST: Audio Spectrogram Transformer").
 
-One setting names it, with its revision: a branch could change under a farm. It hears windows of its own length (10.24 s),
-so it says *what* more surely than YAMNet, and YAMNet with the outline says *when*. Any `transformers` checkpoint for audio
-classification that AST's feature extractor feeds and whose labels are AudioSet's will do; CED's is no part of
-`transformers` and would run code from the hub, which tagfarm does not.
+One setting names it, with its revision: a branch could change under a farm. It hears windows of its own length
+(10.24 s), so it says *what* more surely than YAMNet, and YAMNet with the outline says *when*. Any `transformers`
+checkpoint for audio classification that AST's feature extractor feeds and whose labels are AudioSet's will do; CED's
+is no part of `transformers` and would run code from the hub, which tagfarm does not.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """The key of music, from the waveform, cheaply enough for the decoder's process.
 
 Spectral peaks are folded into twelve pitch classes as Gomez 2006 ("Tonal Description of Polyphonic Audio": harmonic
-pitch class profiles, each peak also counting for the tones whose harmonic it may be), after the tuning is found. The key
-is the one whose profile correlates best with it (Krumhansl and Schmuckler's method, Krumhansl 1990), with the profiles
-that Albrecht and Shanahan 2013 ("The Use of Large Corpora to Train a New Type of Key-Finding Algorithm") counted.
+pitch class profiles, each peak also counting for the tones whose harmonic it may be), after the tuning is found. The
+key is the one whose profile correlates best with it (Krumhansl and Schmuckler's method, Krumhansl 1990), with the
+profiles that Albrecht and Shanahan 2013 ("The Use of Large Corpora to Train a New Type of Key-Finding Algorithm")
+counted.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ Samples = npt.NDArray[np.float32]
 
 
 class KeyObserver:
-    """An observer of the decoder's pass (`media.types.Observer`): `{"key", "correlation", "margin"}`, see `find_key`."""
+    """An observer of the decoder's pass (`media.types.Observer`): `{"key", "correlation", "margin"}`, see
+    `find_key`."""
 
     name = "key"
 
@@ -80,7 +82,7 @@ def find_key(waveform: Samples) -> tuple[str | None, float, float]:
 
 def pitch_classes(sound: Samples) -> npt.NDArray[np.float64]:
     """[12] shares of the pitch classes from C on, in the sound's own tuning."""
-    hertz, strength, frame = _peaks(sound)
+    hertz, strength = _peaks(sound)
     chroma = np.zeros(12)
     if len(hertz) == 0:
         return chroma
@@ -94,8 +96,8 @@ def pitch_classes(sound: Samples) -> npt.NDArray[np.float64]:
     return chroma / max(chroma.sum(), 1e-12)
 
 
-def _peaks(sound: Samples) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.intp]]:
-    """Frequency (Hz), strength and frame of the spectrum's peaks. Strengths of a frame sum to 1."""
+def _peaks(sound: Samples) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Frequency (Hz) and strength of the peaks of all frames. A frame counts by the root of its highest magnitude."""
     frames = np.lib.stride_tricks.sliding_window_view(sound, FFT)[::HOP]
     window = np.hanning(FFT + 1)[:-1].astype(np.float32)
     magnitudes = np.abs(np.fft.rfft(frames * window)).astype(np.float64)
@@ -117,7 +119,7 @@ def _peaks(sound: Samples) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.floa
     total = np.bincount(frame, strength, minlength=len(frames))
     loudness = np.sqrt(magnitudes.max(axis=1))
     strength = strength / total[frame] * (loudness / max(loudness.max(), 1e-12))[frame]
-    return (at + low + shift) * RATE / FFT, strength, frame
+    return (at + low + shift) * RATE / FFT, strength
 
 
 @lru_cache(maxsize=1)

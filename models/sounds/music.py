@@ -22,8 +22,8 @@ POOL_ROWS = 4
 PRESENT = 0.5
 """From here on there is music whose attributes are worth telling."""
 STEADY = 0.5
-"""Confidence that a tempo has to have: below, it is unknown. On music, what has less is right in half of the cases; noise
-has 0.06."""
+"""Confidence that a tempo has to have: below, it is unknown. On music, what has less is right in half of the cases;
+noise has 0.06."""
 KEY_CORRELATION = 0.7
 """Correlation that a key's profile has to have, and"""
 KEY_MARGIN = 0.1

@@ -1,7 +1,7 @@
 """musicnn: what music is like, as the tags of two networks and their embeddings.
 
-Pons and Serra 2019, "musicnn: pre-trained convolutional neural networks for music audio tagging" (arXiv 1909.06654): one
-network learned from MagnaTagATune (instruments, vocals, character), one from the Million Song Dataset (genre, mood,
+Pons and Serra 2019, "musicnn: pre-trained convolutional neural networks for music audio tagging" (arXiv 1909.06654):
+one network learned from MagnaTagATune (instruments, vocals, character), one from the Million Song Dataset (genre, mood,
 decade). Each hears 3 s of log-mel spectrum: filters as high as timbres and as long as rhythms, pooled over the
 frequencies, then three residual layers, pooled over time.
 

@@ -33,9 +33,9 @@ MIN_BPM, MAX_BPM = 40.0, 220.0
 PRIOR_BPM = 120.0
 PRIOR_OCTAVES = 0.8
 TWO_BEATS = 0.5
-"""How much a period of two beats speaks for the beat beside the beat's own: a dotted rhythm may repeat more strongly than
-the beat does, but not at twice its length. This and the prior's width are the best of 63 choices on synthesised beats and on
-half of the corpus's music."""
+"""How much a period of two beats speaks for the beat beside the beat's own: a dotted rhythm may repeat more strongly
+than the beat does, but not at twice its length. This and the prior's width are the best of 63 choices on synthesised
+beats and on half of the corpus's music."""
 QUIET = 1e-4
 """Peak amplitude under which there is nothing to measure: -80 dBFS."""
 
