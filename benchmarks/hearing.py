@@ -1,4 +1,4 @@
-"""What hearing is worth, on the corpus: `python -m benchmarks.hearing [--fit] [--check]`.
+"""What hearing is worth, on the corpus: `python -m benchmarks.hearing [--fit] [--events] [--check]`.
 
 Events (first five, calibration, edges), tempo, key, spoken language, and what each part costs. Writes
 `results/hearing.json`, `.md` and a reliability diagram. With `--fit`, first fits
@@ -26,7 +26,7 @@ from . import events, hearing_cost, hearing_events, hearing_music, hearing_speec
 from .corpus import CorpusError, chosen, corpus_root, pull_all, sources
 from .encodings import encoded, sound_clip
 from .plots import reliability_plot
-from .report import RESULTS, Bar, check, table, write
+from .report import RESULTS, Bar, check, read, table, write
 from .truths import effects
 
 NAME = "hearing"
@@ -38,6 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.hearing", description=__doc__)
     parser.add_argument("--fit", action="store_true", help="fit the events' calibration on the dev half first")
+    parser.add_argument(
+        "--events", action="store_true", help="measure the events again; the other figures stay as they were written"
+    )
     parser.add_argument("--check", action="store_true", help="print the bars; exit 1 when one is missed")
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="the weights cache")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where to write")
@@ -49,7 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     torch.set_num_threads(1)
     try:
-        data = measure(options.weights, fit=options.fit)
+        if options.events:
+            data = read(NAME, options.results)["data"] | measure_events(options.weights, fit=options.fit)
+        else:
+            data = measure(options.weights, fit=options.fit)
     except CorpusError as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -66,9 +72,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def measure(weights: Path, *, fit: bool) -> dict[str, Any]:
     """All figures."""
-    cpu = torch.device("cpu")
+    return {
+        **measure_events(weights, fit=fit),
+        **measure_speech(weights),
+        **measure_music(),
+        "cost": hearing_cost.measure(weights),
+    }
+
+
+def measure_events(weights: Path, *, fit: bool) -> dict[str, Any]:
+    """Figures of the events."""
     truth = effects()
-    sound, voice, outline = SoundEncoder(weights, device=cpu), SpeechEncoder(weights, device=cpu), OutlineEncoder()
+    sound, outline = SoundEncoder(weights, device=torch.device("cpu")), OutlineEncoder()
     try:
         heard = list(encoded(truth.items, sound_clip, sound, corpus_root() / "encodings", "effects"))
         halves = {half: [one for one in heard if one[0].half == half] for half in ("dev", "test")}
@@ -78,7 +93,7 @@ def measure(weights: Path, *, fit: bool) -> dict[str, Any]:
         tagger = EventsTagger()
         said = {half: hearing_events.judged(tagger, halves[half]) for half in halves}
         laid = [one for one in hearing_events.laid(truth.items) if one.item.half == "test"]
-        event_figures = {
+        figures = {
             "tagger": tagger.version,
             "first": {
                 half: events.figures(events.listen(tagger, halves[half] if half != "both" else heard))
@@ -90,19 +105,36 @@ def measure(weights: Path, *, fit: bool) -> dict[str, Any]:
             "reliability": hearing_events.bins(said["test"]),
             "edges": hearing_events.edges(tagger, (sound, outline), laid),
         }
-        asked = (voice, sound, LanguageEncoder(Whisper(weights)))
+    finally:
+        sound.close()
+    return {"events": figures}
+
+
+def measure_speech(weights: Path) -> dict[str, Any]:
+    """Figures of the languages."""
+    cpu = torch.device("cpu")
+    sound, voice = SoundEncoder(weights, device=cpu), SpeechEncoder(weights, device=cpu)
+    asked = (voice, sound, LanguageEncoder(Whisper(weights)))
+    try:
         spoken = {
             "prompts": hearing_speech.prompts(asked),
             "espeak-ng": hearing_speech.synthesised(asked),
-            "music and effects": hearing_speech.not_speech(truth.items, asked),
+            "music and effects": hearing_speech.not_speech(effects().items, asked),
         }
     finally:
         sound.close()
         voice.close()
-    real = hearing_music.real()
-    made = hearing_music.metronomic()
+    wrong = [[kind, one.name, one.told] for kind, found in spoken.items() for one in found if one.told != one.truth]
     return {
-        "events": event_figures,
+        "language": {kind: hearing_speech.shares(found) for kind, found in spoken.items()},
+        "language_wrong": wrong,
+    }
+
+
+def measure_music() -> dict[str, Any]:
+    """Figures of tempo and key."""
+    real, made = hearing_music.real(), hearing_music.metronomic()
+    return {
         "tempo": {
             "made": hearing_music.shares(made),
             "made_wrong": [[one.name, one.told] for one in made if not one.exact],
@@ -111,14 +143,6 @@ def measure(weights: Path, *, fit: bool) -> dict[str, Any]:
             **{name: real[name] for name in ("looked", "disagreed", "unknown")},
         },
         "key": hearing_music.keys(),
-        "language": {kind: hearing_speech.shares(asked_) for kind, asked_ in spoken.items()},
-        "language_wrong": [
-            [kind, one.name, one.told]
-            for kind, asked_ in spoken.items()
-            for one in asked_
-            if one.told != one.truth and kind != "prompts"
-        ],
-        "cost": hearing_cost.measure(weights),
     }
 
 
