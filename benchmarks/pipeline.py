@@ -109,7 +109,8 @@ def _now(parts: Parts) -> tuple[float, float, float]:
         spent = child.cpu_times()
         # Each upload is decoded in a process of its own, which has ended by now: its parent has its times.
         children += spent.user + spent.system + spent.children_user + spent.children_system
-    forward = sum(encoder.batcher.stats().forward_cpu_s for encoder in parts.encoders.values())  # type: ignore[attr-defined]
+    batchers = (getattr(encoder, "batcher", None) for encoder in parts.encoders.values())
+    forward = sum(batcher.stats().forward_cpu_s for batcher in batchers if batcher is not None)
     return times.user + times.system, children, forward
 
 

@@ -10,13 +10,15 @@ INK, FAINT, BLUE, ORANGE = "#777", "#bbb", "#3b76c4", "#d98326"
 FONT = 'font-family="sans-serif" font-size="11"'
 
 
-def reliability_plot(bins: Sequence[tuple[float, float, int]], side: int = 260) -> str:
+def reliability_plot(
+    bins: Sequence[tuple[float, float, int]], side: int = 260, label: str = "score of the first topic"
+) -> str:
     """Share right against mean score, one dot a bin; its area is the number of answers."""
     pad, total = 34, sum(n for _, _, n in bins) or 1
     parts = [
         f'<path d="M{pad},{side}V{pad / 2}M{pad},{side}H{side + pad}" stroke="{INK}" fill="none"/>',
         f'<path d="M{pad},{side}L{side + pad / 2},{pad / 2}" stroke="{FAINT}" stroke-dasharray="4 4"/>',
-        _text(side / 2, side + 26, "score of the first topic"),
+        _text(side / 2, side + 26, label),
         _text(6, 12, "share right", "start"),
     ]
     span = side - pad / 2

@@ -63,7 +63,8 @@ class Encoder(Protocol):
     """A network on the device.
 
     MUST be safe to call from many threads at once. MUST return zero rows, not fail, on empty input. SHOULD hand its
-    items to a `MicroBatcher`, so that batches fill across uploads.
+    items to a `MicroBatcher`, so that batches fill across uploads. MAY read the encodings of encoders that every tagger
+    which reads it names before it: then it need not run where they heard nothing for it.
     """
 
     @property

@@ -160,6 +160,8 @@ class Event(Strict):
     event: str
     score: Score
     ranges: list[Range] = []
+    above: Annotated[list[str], Field(description="Classes that it implies, nearest first: an owl is a bird.")] = []
+    implied: Annotated[bool, Field(description="Not heard itself: another event implies it.")] = False
 
 
 class MusicTag(Strict):

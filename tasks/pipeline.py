@@ -223,7 +223,8 @@ def _encode(
     failed: dict[str, str] = {}
     for name in dict.fromkeys(name for tagger in taggers for name in tagger.encoders):
         try:
-            encodings[name] = encoders[name].encode(evidence)
+            # An encoder sees what those before it found: a dear one need not run on what has nothing for it.
+            encodings[name] = encoders[name].encode(replace(evidence, encodings=encodings))
         except Exception as error:
             log.exception("encoder %s failed", name)
             failed[name] = f"its encoder {name} failed: {type(error).__name__}"

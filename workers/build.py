@@ -19,29 +19,28 @@ from models.quality.sound import SoundMeasures
 from models.quality.tagger import QualityTagger
 from models.serving.device import choose_device
 from models.soundid.fingerprint import FingerprintObserver
-from models.sounds.events import EventsTagger
+from models.sounds.key import KeyObserver
 from models.sounds.music import MusicTagger
 from models.sounds.silero import SpeechEncoder
-from models.sounds.speech import SpeechTagger
 from models.sounds.tempo import TempoObserver
 from models.sounds.yamnet import SoundEncoder
 from models.topics.efficientnet import PictureEncoder
 from models.topics.tagger import TopicsTagger
 from tasks.pipeline import Parts
 from tasks.sound_library import SOUNDID_VERSION
+from workers import hearing
 from workers.settings import Settings
 
 log = logging.getLogger(__name__)
 
-OBSERVERS = (PictureMeasures, SoundMeasures, TempoObserver, FingerprintObserver)
+OBSERVERS = (PictureMeasures, SoundMeasures, TempoObserver, KeyObserver, FingerprintObserver)
 TAGGERS: tuple[Callable[[], Tagger], ...] = (
     TopicsTagger,
-    EventsTagger,
     MusicTagger,
-    SpeechTagger,
     LayoutTagger,
     QualityTagger,
 )
+"""Those without a setting; `workers.hearing` makes the others."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +65,7 @@ def build_models(settings: Settings) -> Models:
     factories: dict[str, Callable[[], Encoder]] = {
         "picture": lambda: PictureEncoder(weights, device=device, max_batch=batch, max_wait_s=wait_s),
         "yamnet": lambda: SoundEncoder(weights, device=device, max_batch=batch, max_wait_s=wait_s),
+        **hearing.encoders(models, device),
         "silero": lambda: SpeechEncoder(weights, device=device),
     }
     encoders: dict[str, Encoder] = {}
@@ -78,8 +78,7 @@ def build_models(settings: Settings) -> Models:
             missing[name] = str(error)
     taggers: list[Tagger] = []
     absent: dict[str, str] = {}
-    for tagger_factory in TAGGERS:
-        tagger = tagger_factory()
+    for tagger in (*(make() for make in TAGGERS), *hearing.taggers(models)):
         lost = [name for name in tagger.encoders if name in missing]
         if lost:
             absent[tagger.name] = missing[lost[0]]

@@ -87,6 +87,14 @@ class ModelSettings(BaseModel):
     signing_key: SecretStr | None = None
     """What versions are signed with, at least 16 characters, the same on every node; null: this machine's own, made in
     `home` by the first training."""
+    language: Literal["auto", "on", "off"] = "auto"
+    """Whether Whisper tells the language of speech. auto: where the extra `speech` and the weights `whisper-base` are
+    installed (`tagfarm weights pull whisper-base`)."""
+    transcript: bool = False
+    """Whether it writes down the words as well; about as dear again for each 30 s of speech."""
+    sound_hub: str | None = None
+    """A better network of sound events beside YAMNet: an Audio Spectrogram Transformer of a model hub or a folder,
+    `MIT/ast-finetuned-audioset-10-10-0.4593@REVISION`. Needs the extra `hub`; null: none."""
     poll_s: Annotated[float, Field(gt=0)] = 3.0
     """How often a node asks which versions shall speak, s."""
 

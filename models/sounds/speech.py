@@ -1,4 +1,4 @@
-"""How much of the sound is speech, and when.
+"""How much of the sound is speech, when, in which language and, if asked, in which words.
 
 Silero says when; YAMNet has to agree that it is speech at all, since Silero alone also hears some animals and singing.
 """
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from ..protocol import Encoding, Evidence
 from .audioset import SINGING, SPEECH, indices
 from .ranges import Range, join, rounded, spans
+from .whisper_languages import LANGUAGES, TOLD, UNSPOKEN
 from .yamnet_geometry import PATCH_S
 
 BEGIN = 0.5
@@ -29,37 +30,69 @@ CERTAIN_S = 1.0
 CONFIRM_LONG = 0.25
 CONFIRM_SHORT = 0.5
 """YAMNet's best speech score within the range. Measured: under louder music at least 0.34, a pig's grunts 0.32."""
+SURE_LANGUAGE = 0.5
+"""Whisper's probability that a language has to have; below, it is unknown."""
 
 
 class SpeechTagger:
-    """`models.protocol.Tagger`: the document's `speech`."""
+    """`models.protocol.Tagger`: the document's `speech`.
+
+    Args:
+        language: whether it reads the encoding `whisper`.
+        transcript: whether it reads the encoding `words` too.
+    """
 
     name = "speech"
-    version = "silero-vad-yamnet@2"
     section = "speech"
-    encoders = ("silero", "yamnet")
+
+    def __init__(self, *, language: bool = False, transcript: bool = False) -> None:
+        dear = (*(("whisper",) if language or transcript else ()), *(("words",) if transcript else ()))
+        self.encoders: tuple[str, ...] = ("silero", "yamnet", *dear)
+        self.version = "silero-vad-yamnet@2" + "".join(f"+{name}@1" for name in dear)
 
     def tag(self, evidence: Evidence) -> dict[str, Any]:
-        """Share of the sound that is speech, and the ranges. Language and words are other taggers' work."""
+        """Share of the sound that is speech, its ranges, its language and words; null what is unknown or not asked."""
         encoding = evidence.encodings["silero"]
-        events = evidence.encodings["yamnet"]
         end_s = len(encoding.scores) * encoding.hop_s
-        ranges = [
-            (max(start - PAD_S, 0.0), min(end + PAD_S, end_s))
-            for start, end in self._voiced(encoding)
-            if _confirmed(start, end, events)
-        ]
+        ranges = speech_ranges(encoding, evidence.encodings["yamnet"])
         heard_s = sum(end - start for start, end in ranges)
         present = round(min(heard_s / end_s, 1.0), 4) if end_s > 0 else 0.0
-        return {"present": present, "ranges": rounded(ranges), "language": None, "transcript": None}
+        language = spoken_language(evidence.encodings.get("whisper"))
+        transcript = None
+        if "words" in self.encoders and language is not None:
+            rows = evidence.encodings["words"].scores
+            transcript = rows[:, 0].astype(np.uint8).tobytes().decode(errors="replace") or None
+        return {"present": present, "ranges": rounded(ranges), "language": language, "transcript": transcript}
 
-    @staticmethod
-    def _voiced(encoding: Encoding) -> list[Range]:
-        if len(encoding.scores) == 0:
-            return []
-        runs = spans(encoding.scores[:, 0], BEGIN, KEEP)
-        ranges = join([(first * encoding.hop_s, last * encoding.hop_s) for first, last in runs], GAP_S)
-        return [(start, end) for start, end in ranges if end - start >= SHORTEST_S]
+
+def spoken_language(encoding: Encoding | None) -> str | None:
+    """The language of Whisper's row, ISO 639; None: unknown, or not asked."""
+    if encoding is None or len(encoding.scores) == 0:
+        return None
+    chances: dict[str, float] = {}
+    for name, probability in zip(LANGUAGES, encoding.scores[0].tolist(), strict=True):
+        if name not in UNSPOKEN:
+            chances[TOLD.get(name, name)] = chances.get(TOLD.get(name, name), 0.0) + probability
+    best = max(chances, key=lambda name: chances[name])
+    return best if chances[best] >= SURE_LANGUAGE * sum(chances.values()) else None
+
+
+def speech_ranges(voice: Encoding, events: Encoding) -> list[Range]:
+    """Where somebody speaks, s, by Silero's encoding and YAMNet's."""
+    end_s = len(voice.scores) * voice.hop_s
+    return [
+        (max(start - PAD_S, 0.0), min(end + PAD_S, end_s))
+        for start, end in _voiced(voice)
+        if _confirmed(start, end, events)
+    ]
+
+
+def _voiced(encoding: Encoding) -> list[Range]:
+    if len(encoding.scores) == 0:
+        return []
+    runs = spans(encoding.scores[:, 0], BEGIN, KEEP)
+    ranges = join([(first * encoding.hop_s, last * encoding.hop_s) for first, last in runs], GAP_S)
+    return [(start, end) for start, end in ranges if end - start >= SHORTEST_S]
 
 
 def _confirmed(start_s: float, end_s: float, events: Encoding) -> bool:

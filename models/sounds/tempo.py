@@ -31,7 +31,11 @@ SHORTEST_S = 4.0
 """Below this a slow tempo has too few beats."""
 MIN_BPM, MAX_BPM = 40.0, 220.0
 PRIOR_BPM = 120.0
-PRIOR_OCTAVES = 1.0
+PRIOR_OCTAVES = 0.8
+TWO_BEATS = 0.5
+"""How much a period of two beats speaks for the beat beside the beat's own: a dotted rhythm may repeat more strongly
+than the beat does, but not at twice its length. This and the prior's width are the best of 63 choices on synthesised
+beats and on half of the corpus's music."""
 QUIET = 1e-4
 """Peak amplitude under which there is nothing to measure: -80 dBFS."""
 
@@ -68,19 +72,29 @@ def estimate_tempo(waveform: Samples) -> tuple[float | None, float]:
         return None, 0.0
     onsets = onsets - onsets.mean()
     shortest, longest = (int(60 * RATE / HOP / bpm) for bpm in (MAX_BPM, MIN_BPM))
-    correlation = _autocorrelation(onsets, longest + 2)
+    correlation = _autocorrelation(onsets, 2 * longest + 3)
     if correlation is None:
         return None, 0.0
     lags = np.arange(shortest, longest + 1)
     prior = np.exp(-0.5 * (np.log2(60 * RATE / HOP / lags / PRIOR_BPM) / PRIOR_OCTAVES) ** 2)
-    best = int(lags[np.argmax(np.maximum(correlation[lags], 0.0) * prior)])
+    one, two = np.maximum(correlation[lags], 0.0), _two_beats(correlation, lags)
+    at = int(np.argmax((one + TWO_BEATS * two) * prior))
+    best = int(lags[at])
     height = float(correlation[best])
     if height <= 0:
         return None, 0.0
+    # Where every other beat sounds different, only two are alike.
+    confidence = float(max(one[at], two[at]))
     before, after = correlation[best - 1], correlation[best + 1]
     bend = before - 2 * height + after
     lag = best + (0.5 * float((before - after) / bend) if bend < 0 else 0.0)
-    return round(60 * RATE / HOP / lag, 2), round(min(height, 1.0), 4)
+    return round(60 * RATE / HOP / lag, 2), round(min(confidence, 1.0), 4)
+
+
+def _two_beats(correlation: npt.NDArray[np.float64], lags: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
+    """Correlation at twice each lag; the double of a lag between two hops may be two hops off."""
+    near = lags[:, None] * 2 + np.arange(-2, 3)
+    return np.maximum(correlation[np.minimum(near, len(correlation) - 1)].max(axis=1), 0.0)
 
 
 def onset_strength(sound: Samples) -> npt.NDArray[np.float64]:
@@ -102,10 +116,12 @@ def _autocorrelation(values: npt.NDArray[np.float64], lags: int) -> npt.NDArray[
     """Normalised to 1 at lag 0, and for the number of pairs at each lag. None if nothing varies."""
     size = 1 << (2 * len(values) - 1).bit_length()
     spectrum = np.fft.rfft(values, size)
-    correlation = np.fft.irfft(spectrum * spectrum.conj(), size)[: min(lags, len(values))]
-    if correlation[0] <= 1e-9 * len(values) or len(correlation) < lags:
+    correlation = np.fft.irfft(spectrum * spectrum.conj(), size)[:lags]
+    if correlation[0] <= 1e-9 * len(values):
         return None
-    scaled: npt.NDArray[np.float64] = correlation / correlation[0] * len(values) / (len(values) - np.arange(lags))
+    # Where few pairs are left, they say little.
+    pairs = np.maximum(len(values) - np.arange(lags), len(values) // 4)
+    scaled: npt.NDArray[np.float64] = correlation / correlation[0] * len(values) / pairs
     return scaled
 
 

@@ -9,9 +9,8 @@ import numpy as np
 from ..protocol import Evidence
 from ..registry.versions import Version, VersionIncompatible
 from ..serving.head import Head
-from .events import MAX_EVENTS, MAX_RANGES, EventsTagger, sound_end
-from .ranges import join, patch_range, rounded, spans
-from .yamnet_geometry import HOP_S, PATCH_S
+from .events import MAX_EVENTS, EventsTagger, finished, timed
+from .ranges import spans
 
 ENCODER = "yamnet@2"
 """Its encoder's version; the tests hold it against the encoder's own."""
@@ -26,7 +25,7 @@ class TrainedEventsTagger:
 
     name = "events"
     section = "events"
-    encoders = ("yamnet",)
+    encoders = EventsTagger.encoders
 
     def __init__(self, head: Head, version: str, packaged: EventsTagger | None = None) -> None:
         self.head = head
@@ -41,19 +40,19 @@ class TrainedEventsTagger:
             return []
         if encoding.encoder != ENCODER:
             raise ValueError(f"{self.version} is for {ENCODER}, not for {encoding.encoder}")
-        said = [event for event in self._packaged.tag(evidence) if event["event"] not in self.head.labels]
+        others = [event for event in self._packaged.tag(evidence) if event["event"] not in self.head.labels]
+        found = {event["event"]: event for event in others if not event["implied"]}
+        heard = {name: [(start, end) for start, end in event["ranges"]] for name, event in found.items()}
         whole, frames = self.head.scores(encoding.embeddings), self.head.frame_scores(encoding.embeddings)
-        end_s = sound_end(evidence, encoding)
         for column, label in enumerate(self.head.labels):
             if whole[column] < self.head.thresholds[column]:
                 continue
             begin = min(float(self.head.thresholds[column]), float(frames[:, column].max()))
             runs = spans(frames[:, column].astype(np.float32), begin - FLOAT32_SLACK, begin * KEEP)
-            ranges = join([patch_range(run, rows, encoding.times_s, PATCH_S, end_s) for run in runs], HOP_S / 2)
-            longest = sorted(sorted(ranges, key=lambda span: span[0] - span[1])[:MAX_RANGES])
-            said.append({"event": label, "score": round(float(whole[column]), 4), "ranges": rounded(longest)})
-        said.sort(key=lambda event: (-event["score"], event["event"]))
-        return said[:MAX_EVENTS]
+            heard[label] = timed(runs, evidence)
+            found[label] = {"event": label, "score": float(whole[column])}
+        kept = sorted(found.values(), key=lambda event: (-event["score"], event["event"]))[:MAX_EVENTS]
+        return finished({event["event"]: event for event in kept}, heard)
 
 
 def trained_events(version: Version) -> TrainedEventsTagger:

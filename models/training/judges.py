@@ -19,7 +19,8 @@ from ..registry.weights import load
 from ..serving.head import Head
 from ..serving.scores import LinearScores, sigmoid, softmax
 from ..sounds.audioset import class_names
-from ..sounds.events import BEGIN, EventsTagger
+from ..sounds.event_calibration import load_event_calibration
+from ..sounds.events import EventsTagger
 from ..topics.efficientnet import PictureEncoder
 from ..topics.tagger import TopicsTagger
 from ..topics.trained import label_scores
@@ -124,13 +125,15 @@ class EventsJudge:
     @property
     def thresholds(self) -> Mapping[str, float]:
         """One for all."""
-        return dict.fromkeys(class_names(), BEGIN)
+        return dict.fromkeys(class_names(), load_event_calibration().further)
 
     def scores(self, data: DataSet, item: Item) -> Mapping[str, float]:
-        """As `Judge` has it: each class's peak."""
+        """As `Judge` has it: each class's chance."""
         rows = data.rows(item)
-        peaks = self.classes(rows).max(axis=0) if len(rows) else np.zeros(len(class_names()))
-        return dict(zip(class_names(), peaks.tolist(), strict=True))
+        if not len(rows):
+            return dict.fromkeys(class_names(), 0.0)
+        chances = load_event_calibration()(self.classes(rows).max(axis=0))
+        return dict(zip(class_names(), chances.tolist(), strict=True))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
+from rich.tree import Tree
 
 from scripts.console import counter, emit, err, fail, out, plain
 
@@ -27,6 +28,9 @@ Files = Annotated[list[Path], typer.Argument(help="Media files: video, sound or 
 Taggers = Annotated[list[str] | None, typer.Option("--tagger", help="Only these taggers; repeat for several.")]
 Hashtags = Annotated[list[str] | None, typer.Option("--hashtag", help="Repeat for several.")]
 MAX_ID = 120
+TREE_EVENTS = 12
+TREE_RANGES = 4
+"""Shown of one document: the surest events, and the first ranges of each."""
 
 
 def tag(
@@ -253,8 +257,29 @@ def show_document(document: dict[str, Any], title: str) -> None:
         out.print(f"  [{colour}]{plain(document['reason'])}[/]", highlight=False)
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
     for name, value in summary(document):
-        table.add_row(f"[dim]{name}[/]", plain(value))
+        table.add_row(f"[dim]{name}[/]", events_tree(document["events"]) if name == "events" else plain(value))
     out.print(table)
+
+
+def events_tree(events: list[dict[str, Any]]) -> Tree:
+    """Events under what they imply, with their scores and the ranges in which they are heard."""
+    tree = Tree("", hide_root=True)
+    branches: dict[str, Tree] = {}
+    by_name = {event["event"]: event for event in events}
+
+    def branch(name: str) -> Tree:
+        if name not in branches:
+            event = by_name[name]
+            over = next((one for one in event.get("above", []) if one in by_name), None)
+            ranges = ", ".join(f"{start:.1f}-{end:.1f}" for start, end in event["ranges"][:TREE_RANGES])
+            more = ", ..." if len(event["ranges"]) > TREE_RANGES else ""
+            told = f"{plain(name)} {event['score']:.2f} [dim]{ranges}{more} s[/]"
+            branches[name] = (branch(over) if over else tree).add(told, highlight=False)
+        return branches[name]
+
+    for event in events[:TREE_EVENTS]:
+        branch(event["event"])
+    return tree
 
 
 def summary(document: dict[str, Any]) -> list[tuple[str, str]]:
@@ -274,9 +299,14 @@ def summary(document: dict[str, Any]) -> list[tuple[str, str]]:
     music, speech, layout, quality = (document[key] for key in ("music", "speech", "layout", "quality"))
     if music and music["present"] >= 0.3:
         tempo = f", {music['tempo_bpm']:.0f} bpm" if music["tempo_bpm"] else ""
-        lines.append(("music", f"{music['present']:.2f}{tempo}"))
+        key = f", {music['key']}" if music["key"] else ""
+        voice = "" if music["vocals"] is None else ", vocals" if music["vocals"] >= 0.5 else ", instrumental"
+        tags = "; " + ", ".join(tag["tag"] for tag in music["tags"]) if music["tags"] else ""
+        lines.append(("music", f"{music['present']:.2f}{tempo}{key}{voice}{tags}"))
     if speech and speech["present"] > 0:
-        lines.append(("speech", f"{speech['present']:.0%} of the sound"))
+        language = f", {speech['language']}" if speech["language"] else ""
+        words = f': "{speech["transcript"]}"' if speech["transcript"] else ""
+        lines.append(("speech", f"{speech['present']:.0%} of the sound{language}{words}"))
     if layout and layout["kind"]:
         lines.append(("layout", f"{layout['kind']} {layout['score']:.2f}"))
     if quality:

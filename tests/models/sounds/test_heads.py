@@ -14,7 +14,9 @@ from models.protocol import Encoding, Evidence, Tagger
 from models.sounds.audioset import class_names, indices
 from models.sounds.events import EventsTagger
 from models.sounds.music import MusicTagger, tag_name
+from models.sounds.musicnn_tags import COLUMNS
 from models.sounds.speech import SpeechTagger
+from models.sounds.whisper_languages import LANGUAGES
 from tasks.contract import Event, Music, Speech
 
 
@@ -42,7 +44,9 @@ def heard(encoding: Encoding, name: str, first: int, last: int, score: float) ->
     encoding.scores[first:last, indices([name])[0]] = score
 
 
-def evidence(duration_s: float, tempo: dict[str, Any] | None = None, **encodings: Encoding) -> Evidence:
+def evidence(
+    duration_s: float, tempo: dict[str, Any] | None = None, key: dict[str, Any] | None = None, **encodings: Encoding
+) -> Evidence:
     return Evidence(
         duration_s,
         np.zeros((0, 1, 1, 3), np.uint8),
@@ -50,7 +54,7 @@ def evidence(duration_s: float, tempo: dict[str, Any] | None = None, **encodings
         (),
         np.zeros(0, np.float32),
         encodings=encodings,
-        observations={"tempo": tempo} if tempo else {},
+        observations={name: seen for name, seen in (("tempo", tempo), ("key", key)) if seen},
     )
 
 
@@ -73,37 +77,50 @@ def test_events_have_ranges_with_hysteresis_strongest_first() -> None:
     heard(encoding, "Dog", 20, 25, 0.2)  # never reaches the beginning threshold
     heard(encoding, "Bark", 6, 7, 0.6)
     heard(encoding, "Silence", 0, 30, 0.99)
-    assert EventsTagger().tag(evidence(15.0, yamnet=encoding)) == [
-        {"event": "Dog", "score": 0.9, "ranges": [[2.64, 5.04]]},
-        {"event": "Bark", "score": 0.6, "ranges": [[3.12, 3.6]]},
+    found = EventsTagger().tag(evidence(15.0, yamnet=encoding))
+    assert [(event["event"], event["ranges"], event["implied"]) for event in found] == [
+        ("Dog", [[2.64, 5.04]], False),
+        ("Bark", [[3.12, 3.6]], False),
+        ("Domestic animals, pets", [[2.64, 5.04]], True),
+        ("Animal", [[2.64, 5.04]], True),
     ]
+    assert found[1]["above"] == ["Dog", "Domestic animals, pets", "Animal"]
+    assert found[0]["score"] == found[2]["score"] == found[3]["score"] > found[1]["score"] > 0.5
 
 
-def names(encoding: Encoding) -> list[str]:
-    return [event["event"] for event in EventsTagger().tag(evidence(14.9, yamnet=encoding))]
+def told(encoding: Encoding) -> dict[str, float]:
+    found = EventsTagger().tag(evidence(14.9, yamnet=encoding))
+    return {event["event"]: event["score"] for event in found if not event["implied"]}
 
 
-def test_a_faint_event_is_told_where_little_else_is() -> None:
+def test_a_faint_event_is_told_with_a_low_chance_and_not_where_silence_is_as_likely() -> None:
     encoding = yamnet(30)
-    heard(encoding, "Owl", 10, 12, 0.15)
-    heard(encoding, "Owl", 12, 14, 0.08)
-    heard(encoding, "Hoot", 10, 12, 0.09)
-    assert EventsTagger().tag(evidence(14.9, yamnet=encoding)) == [
-        {"event": "Owl", "score": 0.15, "ranges": [[5.04, 6.96]]}
-    ]
-    heard(encoding, "Silence", 10, 12, 0.5)
-    assert names(encoding) == []
-
-
-def test_a_faint_event_is_not_told_beside_a_strong_one_nor_behind_five() -> None:
-    encoding = yamnet(30)
-    for name in ("Dog", "Cat", "Pig", "Moo"):
-        heard(encoding, name, 0, 5, 0.5)
     heard(encoding, "Owl", 10, 12, 0.2)
-    heard(encoding, "Hoot", 10, 12, 0.18)
-    assert names(encoding)[4:] == ["Owl"]
-    heard(encoding, "Dog", 0, 5, 0.9)
-    assert names(encoding)[4:] == []
+    heard(encoding, "Hoot", 10, 12, 0.03)
+    assert list(told(encoding)) == ["Owl"]
+    assert 0.1 <= told(encoding)["Owl"] < 0.35
+    heard(encoding, "Silence", 10, 12, 0.5)
+    assert told(encoding) == {}
+
+
+def test_behind_the_first_five_only_what_is_likelier_is_told() -> None:
+    encoding = yamnet(30)
+    for name in ("Dog", "Cat", "Pig", "Rain", "Wind"):
+        heard(encoding, name, 0, 5, 0.5)
+    heard(encoding, "Tick", 10, 12, 0.12)
+    assert "Tick" not in told(encoding)
+    encoding.scores[:, indices(["Wind"])] = 0
+    assert list(told(encoding))[4:] == ["Tick"]
+
+
+def test_a_class_is_as_sure_as_what_implies_it_and_lasts_as_long() -> None:
+    encoding = yamnet(30)
+    heard(encoding, "Animal", 0, 4, 0.3)
+    heard(encoding, "Bark", 20, 24, 0.95)
+    found = {event["event"]: event for event in EventsTagger().tag(evidence(14.9, yamnet=encoding))}
+    assert found["Animal"]["score"] == found["Bark"]["score"]
+    assert not found["Animal"]["implied"] and found["Dog"]["implied"]
+    assert len(found["Animal"]["ranges"]) == 2
 
 
 def test_an_event_of_the_whole_sound_has_the_whole_sound_as_its_range() -> None:
@@ -116,7 +133,7 @@ def test_events_are_bounded() -> None:
     encoding = yamnet(1200)
     encoding.scores[::2] = 0.9
     events = EventsTagger().tag(evidence(600.0, yamnet=encoding))
-    assert len(events) == 20
+    assert len([event for event in events if not event["implied"]]) == 20
     assert all(len(event["ranges"]) == 50 for event in events)
 
 
@@ -161,11 +178,12 @@ def test_music_in_a_part_of_the_sound_is_present_and_a_honk_is_not() -> None:
     heard(encoding, "Singing", 10, 20, 0.3)
     heard(encoding, "Guitar", 30, 40, 0.9)
     tempo = {"tempo_bpm": 128.0, "confidence": 0.6}
-    section = MusicTagger().tag(evidence(19.7, tempo, yamnet=encoding))
+    key = {"key": "A minor", "correlation": 0.9, "margin": 0.2}
+    section = MusicTagger().tag(evidence(19.7, tempo, key, yamnet=encoding))
     assert section == {
         "present": 0.98,
         "tempo_bpm": 128.0,
-        "key": None,
+        "key": "A minor",
         "vocals": 0.3,
         "tags": [{"tag": "electronic", "score": 0.5}],
     }
@@ -184,6 +202,75 @@ def test_an_unsure_tempo_is_not_told(tempo: dict[str, Any] | None) -> None:
     encoding = yamnet(10)
     heard(encoding, "Music", 0, 10, 0.98)
     assert MusicTagger().tag(evidence(5.0, tempo, yamnet=encoding))["tempo_bpm"] is None
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        None,
+        {"error": "it broke"},
+        {"key": "C major", "correlation": 0.6, "margin": 0.3},
+        {"key": "C major", "correlation": 0.9, "margin": 0.05},
+    ],
+)
+def test_an_unclear_key_is_unknown(key: dict[str, Any] | None) -> None:
+    encoding = yamnet(10)
+    heard(encoding, "Music", 0, 10, 0.98)
+    assert MusicTagger().tag(evidence(5.0, None, key, yamnet=encoding))["key"] is None
+
+
+def musicnn(**scores: float) -> Encoding:
+    encoding = Encoding("musicnn@1", np.zeros(2), 3.0, np.zeros((2, 0), np.float32), np.zeros((2, 100), np.float32))
+    for name, score in scores.items():
+        encoding.scores[:, COLUMNS.index(name.replace("_", " "))] = score
+    return encoding
+
+
+def test_listeners_tags_join_the_networks_own_and_tell_of_a_voice() -> None:
+    encoding = yamnet(10)
+    heard(encoding, "Music", 0, 10, 0.98)
+    heard(encoding, "Electronic music", 0, 10, 0.3)
+    sung = musicnn(electronic=0.6, guitar=0.4, piano=0.1, vocals=0.7, no_vocals=0.1)
+    section = MusicTagger().tag(evidence(5.0, yamnet=encoding, musicnn=sung))
+    assert section["tags"] == [{"tag": "electronic", "score": 0.6}, {"tag": "guitar", "score": 0.4}]
+    assert section["vocals"] > 0.5
+    instrumental = musicnn(vocals=0.1, no_vocals=0.6)
+    assert MusicTagger().tag(evidence(5.0, yamnet=encoding, musicnn=instrumental))["vocals"] < 0.1
+
+
+def whisper(**chances: float) -> Encoding:
+    encoding = Encoding(
+        "whisper-base@1", np.zeros(1), 30.0, np.zeros((1, 0), np.float32), np.zeros((1, 99), np.float32)
+    )
+    for language, chance in chances.items():
+        encoding.scores[0, LANGUAGES.index(language)] = chance
+    return encoding
+
+
+@pytest.mark.parametrize(
+    ("chances", "language"),
+    [
+        ({"it": 0.8, "es": 0.1}, "it"),
+        ({"it": 0.3, "es": 0.3, "pt": 0.2}, None),
+        ({"la": 0.6, "it": 0.3}, "it"),  # nobody speaks Latin
+        ({"nn": 0.3, "no": 0.3, "sv": 0.2}, "no"),
+        ({"jw": 0.9}, "jv"),
+    ],
+)
+def test_the_language_is_told_when_it_is_likely(chances: dict[str, float], language: str | None) -> None:
+    given = evidence(14.4, yamnet=yamnet(30), silero=silero(450), whisper=whisper(**chances))
+    tagger = SpeechTagger(language=True)
+    assert tagger.encoders == ("silero", "yamnet", "whisper")
+    assert tagger.tag(given)["language"] == language
+
+
+def test_words_come_back_from_their_bytes_and_only_if_asked() -> None:
+    text = "Perché no?"
+    rows = np.frombuffer(text.encode(), np.uint8).astype(np.float32)[:, None]
+    words = Encoding("whisper-base@1", np.zeros(len(rows)), 30.0, np.zeros((len(rows), 0), np.float32), rows)
+    given = evidence(14.4, yamnet=yamnet(30), silero=silero(450), whisper=whisper(it=0.9), words=words)
+    assert SpeechTagger(language=True, transcript=True).tag(given)["transcript"] == text
+    assert SpeechTagger(language=True).tag(given)["transcript"] is None
 
 
 def test_tag_names() -> None:
@@ -213,6 +300,10 @@ def test_whatever_the_scores_the_sections_keep_the_contract(
     Speech.model_validate(speech)
     ranges = speech["ranges"] + [span for event in map(Event.model_validate, found) for span in event.ranges]
     assert all(0 <= start <= end for start, end in ranges)
-    assert [event["score"] for event in found] == sorted((event["score"] for event in found), reverse=True)
+    for implied in (False, True):
+        scores = [event["score"] for event in found if event["implied"] is implied]
+        assert scores == sorted(scores, reverse=True)
+    scored = {event["event"]: event["score"] for event in found}
+    assert all(scored[one] >= event["score"] for event in found for one in event["above"])
     json.dumps([found, speech, music], allow_nan=False)
     assert found == EventsTagger().tag(given_evidence)
