@@ -22,7 +22,7 @@ from media.fetch import FetchedMedia
 from media.pool import DecoderPool
 from media.types import DecodedMedia, DecoderDied, MediaError
 from models.layout.tagger import STILLNESS, standing_share
-from models.protocol import Encoder, Encoding, Evidence, Tagger
+from models.protocol import Encoder, Encoding, Evidence, Tagger, optional_encoders
 from models.soundid.fingerprint import Fingerprint
 from store.documents import EncodingRow
 from store.store import ShadowRow
@@ -220,7 +220,9 @@ def _encode(
     """Run the encoders that these taggers read, each once. One that fails takes only its own taggers with it."""
     encodings: dict[str, Encoding] = {}
     failed: dict[str, str] = {}
-    for name in dict.fromkeys(name for tagger in taggers for name in tagger.encoders):
+    needed = (name for tagger in taggers for name in tagger.encoders)
+    welcome = (name for tagger in taggers for name in optional_encoders(tagger) if name in encoders)
+    for name in dict.fromkeys((*needed, *welcome)):
         try:
             encodings[name] = encoders[name].encode(evidence)
         except Exception as error:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from models.protocol import Encoder, Tagger
+from models.protocol import Encoder, Tagger, optional_encoders
 from store.artifacts import ArtifactCorrupt, ArtifactStore
 from store.rewrite import Current
 from store.store import Counts, Retagged, Run, Store, Target
@@ -124,10 +124,12 @@ def say_again(
     asked_for = request.get("taggers")
     taggers = [heads.tagger(name) for name in names if asked_for is None or name in asked_for]
     encoders = {name: heads.encoders[name] for tagger in taggers for name in tagger.encoders}
-    arrays = artifacts.get(current.artifact, names_for(encoders)) if current.artifact else None
+    welcome = {name for tagger in taggers for name in optional_encoders(tagger)}
+    optional = {name: encoder for name, encoder in heads.encoders.items() if name in welcome and name not in encoders}
+    arrays = artifacts.get(current.artifact, names_for([*encoders, *optional])) if current.artifact else None
     if arrays is None:
         raise NotKept("what was kept of it is gone")
-    kept = evidence_of(arrays, encoders, request.get("caption", ""), request.get("hashtags", ()))
+    kept = evidence_of(arrays, encoders, request.get("caption", ""), request.get("hashtags", ()), optional)
     document = current.said()
     for tagger in taggers:
         document[tagger.section] = tagger.tag(kept.evidence)
