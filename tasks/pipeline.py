@@ -51,6 +51,8 @@ class Parts:
     soundid_version: str
     lineup: LineupSwitch = field(default_factory=LineupSwitch)
     """Which trained versions speak in place of the packaged taggers; changes while the node runs."""
+    off: Mapping[str, str] = field(default_factory=dict)
+    """Taggers that this node leaves to others, and why: absent only where an upload asks for them by name."""
 
     def close(self) -> None:
         """End the decoder processes and the networks' threads."""
@@ -137,6 +139,7 @@ def _analyse_decoded(
     evidence = replace(evidence, observations={**evidence.observations, **stillness})
     asked = [tagger for tagger in speakers.taggers if upload.wants(tagger.name)]
     absent = {name: why for name, why in speakers.absent.items() if upload.wants(name)}
+    absent |= {name: why for name, why in parts.off.items() if name in (upload.taggers or ())}
     with clock.stage("encode"):
         encodings, failed_encoders = _encode(evidence, asked, parts.encoders)
     evidence = replace(evidence, encodings=encodings)
@@ -160,7 +163,7 @@ def _analyse_decoded(
         shadows = shadow_rows(speakers, evidence, sections, models)
 
     fingerprint = None
-    if upload.wants(SOUNDID) and SOUNDID not in absent:
+    if upload.wants(SOUNDID) and SOUNDID not in absent and SOUNDID not in parts.off:
         fingerprint, why = _fingerprint(decoded)
         if why:
             absent[SOUNDID] = why

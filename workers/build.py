@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -12,11 +12,16 @@ from media.fetch import FetchedMedia, fetch
 from media.fetch_policy import FetchPolicy
 from media.pool import DecoderPool
 from media.types import Limits
+from models.faces.blazeface import FacesEncoder
+from models.faces.tagger import PeopleTagger
+from models.layout.editing import EditingTagger
 from models.layout.tagger import LayoutTagger
-from models.protocol import Encoder, Tagger, WeightsMissing
+from models.objects.yolox import ObjectsEncoder
+from models.protocol import Encoder, Tagger, WeightsMissing, optional_encoders
 from models.quality.picture import PictureMeasures
 from models.quality.sound import SoundMeasures
 from models.quality.tagger import QualityTagger
+from models.safety.open_nsfw import SafetyEncoder, SafetyTagger
 from models.serving.device import choose_device
 from models.soundid.fingerprint import FingerprintObserver
 from models.sounds.events import EventsTagger
@@ -25,15 +30,18 @@ from models.sounds.silero import SpeechEncoder
 from models.sounds.speech import SpeechTagger
 from models.sounds.tempo import TempoObserver
 from models.sounds.yamnet import SoundEncoder
+from models.text.rapid import TextEncoder, TextReaderMissing
+from models.text.tagger import TextTagger
 from models.topics.efficientnet import PictureEncoder
 from models.topics.tagger import TopicsTagger
-from tasks.pipeline import Parts
+from tasks.pipeline import SOUNDID, Parts
 from tasks.sound_library import SOUNDID_VERSION
 from workers.settings import Settings
 
 log = logging.getLogger(__name__)
 
 OBSERVERS = (PictureMeasures, SoundMeasures, TempoObserver, FingerprintObserver)
+NOT_RUN = "this node does not run it: see TAGFARM_MODELS__TAGGERS"
 TAGGERS: tuple[Callable[[], Tagger], ...] = (
     TopicsTagger,
     EventsTagger,
@@ -41,6 +49,10 @@ TAGGERS: tuple[Callable[[], Tagger], ...] = (
     SpeechTagger,
     LayoutTagger,
     QualityTagger,
+    PeopleTagger,
+    TextTagger,
+    SafetyTagger,
+    EditingTagger,
 )
 
 
@@ -51,6 +63,8 @@ class Models:
     encoders: dict[str, Encoder]
     taggers: list[Tagger]
     absent: dict[str, str]
+    off: dict[str, str] = field(default_factory=dict)
+    """Taggers that this node does not run by its settings, or for want of an extra; missed only where asked by name."""
 
     def close(self) -> None:
         """End the networks' threads."""
@@ -67,25 +81,40 @@ def build_models(settings: Settings) -> Models:
         "picture": lambda: PictureEncoder(weights, device=device, max_batch=batch, max_wait_s=wait_s),
         "yamnet": lambda: SoundEncoder(weights, device=device, max_batch=batch, max_wait_s=wait_s),
         "silero": lambda: SpeechEncoder(weights, device=device),
+        "objects": lambda: ObjectsEncoder(weights, device=device, max_batch=batch, max_wait_s=wait_s),
+        "faces": lambda: FacesEncoder(weights, device=device, max_batch=batch, max_wait_s=wait_s),
+        "safety": lambda: SafetyEncoder(weights, device=device, max_batch=batch, max_wait_s=wait_s),
+        "text": TextEncoder,
     }
+    made = [factory() for factory in TAGGERS]
+    off = {one.name: NOT_RUN for one in made if models.taggers is not None and one.name not in models.taggers}
+    running = [tagger for tagger in made if tagger.name not in off]
+    wanted = {name for tagger in running for name in (*tagger.encoders, *optional_encoders(tagger))}
     encoders: dict[str, Encoder] = {}
     missing: dict[str, str] = {}
     for name, factory in factories.items():
+        if name not in wanted:
+            continue
         try:
             encoders[name] = factory()
+        except TextReaderMissing as error:
+            off[name] = str(error)
         except WeightsMissing as error:
             log.warning("encoder %s is absent: %s", name, error)
             missing[name] = str(error)
     taggers: list[Tagger] = []
     absent: dict[str, str] = {}
-    for tagger_factory in TAGGERS:
-        tagger = tagger_factory()
+    for tagger in running:
+        if tagger.name in off:
+            continue
         lost = [name for name in tagger.encoders if name in missing]
         if lost:
             absent[tagger.name] = missing[lost[0]]
         else:
             taggers.append(tagger)
-    return Models(encoders, taggers, absent)
+    if models.taggers is not None and SOUNDID not in models.taggers:
+        off[SOUNDID] = NOT_RUN
+    return Models(encoders, taggers, absent, off)
 
 
 def build_parts(settings: Settings, scratch: Path) -> Parts:
@@ -107,6 +136,7 @@ def build_parts(settings: Settings, scratch: Path) -> Parts:
         encoders=models.encoders,
         taggers=models.taggers,
         absent=models.absent,
+        off=models.off,
         scratch=scratch,
         soundid_version=SOUNDID_VERSION,
     )
