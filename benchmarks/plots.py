@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -46,6 +46,31 @@ def topics_plot(rows: Sequence[dict[str, Any]], width: int = 620) -> str:
                 parts.append(f'<rect x="{label}" y="{y + shift}" width="{length:.1f}" height="5" fill="{colour}"/>')
         parts.append(_text(label + span + 6, y + 9, f"{row['said']} / {row['clips']}", "start"))
     return _svg(width, 24 + len(rows) * line, parts)
+
+
+def confusion_plot(counts: Mapping[tuple[str, str], int], cell: int = 24) -> str:
+    """Truth by row, said by column; the darker, the greater the share of the row."""
+    rows = sorted({truth for truth, _ in counts})
+    columns = sorted({said for _, said in counts} | set(rows))
+    left, top = 96, 96
+    parts = [_text(left - 6, top - 8, "truth", "end"), _text(left, 12, "said first", "start")]
+    for number, name in enumerate(columns):
+        x, y = left + number * cell + cell / 2 + 4, top - 6
+        parts.append(f'<g transform="rotate(-60 {x:.1f} {y})">{_text(x, y, name, "start")}</g>')
+    for number, truth in enumerate(rows):
+        y, total = top + number * cell, sum(n for (row, _), n in counts.items() if row == truth)
+        parts.append(_text(left - 6, y + cell / 2 + 4, truth, "end"))
+        for place, said in enumerate(columns):
+            n = counts.get((truth, said), 0)
+            x, colour = left + place * cell, BLUE if said == truth else ORANGE
+            parts.append(
+                f'<rect x="{x}" y="{y}" width="{cell - 1}" height="{cell - 1}" fill="{colour}" '
+                f'fill-opacity="{0.05 + 0.8 * n / total:.2f}">'
+                f"<title>{escape(truth)}, said {escape(said)}: {n}</title></rect>"
+            )
+            if n:
+                parts.append(_text(x + cell / 2, y + cell / 2 + 4, str(n)))
+    return _svg(left + len(columns) * cell + 50, top + len(rows) * cell + 10, parts)
 
 
 def _text(x: float, y: float, text: str, anchor: str = "middle", colour: str = INK) -> str:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from media.fetch import FetchedMedia, fetch
 from media.fetch_policy import FetchPolicy
 from media.pool import DecoderPool
@@ -33,7 +35,9 @@ from models.sounds.yamnet import SoundEncoder
 from models.text.rapid import TextEncoder, TextReaderMissing
 from models.text.tagger import TextTagger
 from models.topics.efficientnet import PictureEncoder
+from models.topics.hub import HubUnavailable
 from models.topics.tagger import TopicsTagger
+from models.topics.zeroshot_labels import Labels, load_labels
 from tasks.pipeline import SOUNDID, Parts
 from tasks.sound_library import SOUNDID_VERSION
 from workers.settings import Settings
@@ -86,12 +90,18 @@ def build_models(settings: Settings) -> Models:
         "safety": lambda: SafetyEncoder(weights, device=device, max_batch=batch, max_wait_s=wait_s),
         "text": TextEncoder,
     }
-    made = [factory() for factory in TAGGERS]
+    labels = None
+    if models.zeroshot_labels is not None:
+        labels = load_labels(models.zeroshot_labels.expanduser())
+        factories["zeroshot"] = lambda: zero_shot(settings, labels, device)
+    made = [factory() for factory in TAGGERS if factory is not TopicsTagger]
+    made.insert(0, TopicsTagger(labels=labels))
     off = {one.name: NOT_RUN for one in made if models.taggers is not None and one.name not in models.taggers}
     running = [tagger for tagger in made if tagger.name not in off]
     wanted = {name for tagger in running for name in (*tagger.encoders, *optional_encoders(tagger))}
     encoders: dict[str, Encoder] = {}
     missing: dict[str, str] = {}
+    absent: dict[str, str] = {}
     for name, factory in factories.items():
         if name not in wanted:
             continue
@@ -99,11 +109,14 @@ def build_models(settings: Settings) -> Models:
             encoders[name] = factory()
         except TextReaderMissing as error:
             off[name] = str(error)
+        except HubUnavailable as error:
+            # Topics speak without it; the document says that somebody could not.
+            log.warning("encoder %s is absent: %s", name, error)
+            absent[name] = str(error)
         except WeightsMissing as error:
             log.warning("encoder %s is absent: %s", name, error)
             missing[name] = str(error)
     taggers: list[Tagger] = []
-    absent: dict[str, str] = {}
     for tagger in running:
         if tagger.name in off:
             continue
@@ -115,6 +128,16 @@ def build_models(settings: Settings) -> Models:
     if models.taggers is not None and SOUNDID not in models.taggers:
         off[SOUNDID] = NOT_RUN
     return Models(encoders, taggers, absent, off)
+
+
+def zero_shot(settings: Settings, labels: Labels, device: torch.device) -> Encoder:
+    """The encoder of zero-shot labels. Its library is loaded only where there are labels."""
+    from models.topics.zeroshot import ZeroShotEncoder
+
+    models = settings.models
+    cache = settings.home / "zeroshot"
+    wait_s = models.max_wait_ms / 1000
+    return ZeroShotEncoder(models.zeroshot, labels, cache, device=device, max_batch=models.max_batch, max_wait_s=wait_s)
 
 
 def build_parts(settings: Settings, scratch: Path) -> Parts:

@@ -85,6 +85,25 @@ class Taxonomy:
         return table
 
     @cached_property
+    def own_matrix(self) -> npt.NDArray[np.float64]:
+        """[classes, topics], 1 where a class means the topic itself. Read-only."""
+        table = np.zeros((CLASSES[self.class_list], len(self.topics)))
+        for position, topic in enumerate(self.topics):
+            table[[number for number, _ in topic.classes], position] = 1.0
+        table.flags.writeable = False
+        return table
+
+    @cached_property
+    def descent(self) -> npt.NDArray[np.float64]:
+        """[topics, topics], 1 from each topic to itself and to its parent. Read-only."""
+        table = np.eye(len(self.topics))
+        for position, parent in enumerate(self.parents):
+            if parent >= 0:
+                table[position, parent] = 1.0
+        table.flags.writeable = False
+        return table
+
+    @cached_property
     def parents(self) -> npt.NDArray[np.intp]:
         """[topics], position of each topic's parent; -1 for the first level."""
         return np.array([-1 if topic.parent is None else self.index[topic.parent] for topic in self.topics], np.intp)

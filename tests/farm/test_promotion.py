@@ -19,7 +19,7 @@ from models.training.train import train
 
 KEY = "a signing key of the tests"
 UPLOADS = 16
-PACKAGED = "efficientnet-lite2-taxonomy@1"
+PACKAGED = "efficientnet-lite2-taxonomy@2"
 EVENTS = "yamnet@2"
 BEGIN = datetime(2000, 1, 1, tzinfo=UTC)
 
