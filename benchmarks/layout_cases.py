@@ -48,6 +48,10 @@ SHAPES = ((640, 360), (640, 360), (360, 640), (480, 480))
 CASES = {"duet_left_right": 70, "duet_up_down": 70, "picture_in_picture": 70, "bars": 50, "slideshow": 40}
 """How many of each are composed."""
 ORDINARY = 300
+SEEN_STEP = 10
+"""A step across a line is seen from here on, grey levels."""
+SEEN_ALONG = 0.6
+"""Share of each line at which it must be, or the case is drawn again."""
 WORDS = ("wait for it", "POV: monday", "part 2", "how to bake bread", "day 14", "follow for more", "no way!!", "LOL")
 
 
@@ -63,6 +67,32 @@ class Case:
     content: Box | None = None
     of: tuple[str, ...] = field(default=())
     """What it was made of."""
+
+    @property
+    def visible(self) -> bool:
+        """Whether a person could see the layout: along each of its lines most places have a step.
+
+        Space beside a night sky, or a blurred ground beside a soft picture, has no line to be found.
+        """
+        boxes = [box for box in (*self.panes, self.content) if box is not None]
+        height, width = self.frames[0].shape[:2]
+        for left, top, right, bottom in boxes:
+            x0, y0, x1, y1 = round(left * width), round(top * height), round(right * width), round(bottom * height)
+            sides = [(slice(y0, y1), at, 1) for at in (x0, x1) if 4 < at < width - 4]
+            sides += [(slice(x0, x1), at, 0) for at in (y0, y1) if 4 < at < height - 4]
+            if any(_step(self.frames, *side) < SEEN_ALONG for side in sides):
+                return False
+        return True
+
+
+def _step(frames: Frames, along: slice, at: int, axis: int) -> float:
+    """Share of a line's places where the picture's step across it is seen, in one frame or another."""
+    steps = []
+    for frame in frames[:: FRAMES // 5]:
+        grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.int16)
+        grey = grey if axis else grey.T
+        steps.append(np.abs(grey[along, at + 3] - grey[along, at - 4]))
+    return float((np.mean(steps, axis=0) >= SEEN_STEP).mean())
 
 
 @cache
@@ -258,9 +288,9 @@ def barred(rng: Rng, sources: Sources, name: str) -> Case:
 
 
 def slides(rng: Rng, sources: Sources, name: str) -> Case:
-    """One to five photos, each standing still; cut, or faded into the next."""
+    """One to four photos, each standing still; cut, or faded into the next."""
     height, width = SHAPES[int(rng.integers(len(SHAPES)))]
-    drawn = [sources.photo(rng) for _ in range(int(rng.choice([1, 3, 4, 5])))]
+    drawn = [sources.photo(rng) for _ in range(int(rng.choice([1, 2, 3, 4])))]
     pictures = [covered([photo], width, height)[0] for _, photo in drawn]
     fade = bool(rng.integers(2))
     each = FRAMES // len(pictures)
@@ -298,9 +328,12 @@ MAKERS: dict[str, Callable[[Rng, Sources, str], Case]] = {
 
 
 def case(kind: str, number: int, sources: Sources, seed: int = 0) -> Case:
-    """Case `number` of a kind."""
+    """Case `number` of a kind; drawn again until its layout can be seen."""
     rng = np.random.default_rng([seed, list(MAKERS).index(kind), number])
-    return MAKERS[kind](rng, sources, f"{kind}-{number:03d}")
+    while True:
+        made = MAKERS[kind](rng, sources, f"{kind}-{number:03d}")
+        if made.visible:
+            return made
 
 
 def corpus_files() -> list[Path]:

@@ -43,7 +43,8 @@ MAX_LINES = 14
 """Lines each way that rectangles are made of, the longest first."""
 SUPPORT = 0.68
 """Share of each side of the rectangle that must stand out; its ends may be round."""
-MEAN_SUPPORT = 0.8
+MEAN_SUPPORT, AGAINST_SUPPORT = 0.8, 0.93
+"""Mean over the sides; the second where one lies against the frame's edge, as windows are cut off by it."""
 ENDS = 0.08
 """Share of a side at each end that is not asked: corners may be round."""
 BEYOND = 0.5
@@ -139,7 +140,7 @@ def _lines(sums: npt.NDArray[np.int32]) -> list[int]:
 def _rectangles(
     upright: npt.NDArray[np.int32], level: npt.NDArray[np.int32], height: int, width: int
 ) -> Iterator[_Rectangle]:
-    """Rectangles of lines, at most two sides of which lie against the frame's edge."""
+    """Rectangles of lines, at most one side of which lies against the frame's edge."""
     columns = [0, *(one for one in _lines(upright) if EDGE_PX < one < width - EDGE_PX), width]
     rows = [0, *(one for one in _lines(level) if EDGE_PX < one < height - EDGE_PX), height]
     for left in columns[:-1]:
@@ -158,10 +159,10 @@ def _rectangles(
                         *(_side(upright, one, top, bottom) for one in (left, right) if 0 < one < width),
                         *(_side(level, one, left, right) for one in (top, bottom) if 0 < one < height),
                     ]
-                    if len(sides) < 2 or any(side is None for side in sides):
+                    if len(sides) < 3 or any(side is None for side in sides):
                         continue
                     support = float(np.mean([side for side in sides if side is not None]))
-                    if support >= MEAN_SUPPORT:
+                    if support >= (MEAN_SUPPORT if len(sides) == 4 else AGAINST_SUPPORT):
                         yield _Rectangle(left, top, right, bottom, support, len(sides))
 
 

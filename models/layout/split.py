@@ -38,6 +38,8 @@ DETAIL_PX = 31
 """Detail is what differs from the mean along the seam over this length, px: broad light and sky do not count."""
 MIN_KINSHIP = 0.2
 """Below this neighbours are too unlike everywhere for their unlikeness to tell anything."""
+LOUDEST = 2.0
+"""How much more than the usual part of the length one may count."""
 QUIET = 1.0
 """Added to every variance, so that rounding is not motion, grey levels squared."""
 
@@ -52,6 +54,9 @@ MIN_BREAK = 0.62
 """Share of the neighbours' kinship that must be lost at the seam."""
 MIN_TYPICAL_STEP = 1.7
 """Median over the parts of step over steps beside."""
+CLEAR_STANDING, CLEAR_BREAK, CLEAR_STEP = 0.7, 0.85, 1.9
+"""Where kinship and step are clearer than they must be, the step may be missing in more parts: two skies or two shadows
+meet there, or text lies over it."""
 MIN_CONTENT = 3.0
 """Standard deviation of a pane, grey levels: a black or plain half is no pane."""
 
@@ -64,8 +69,15 @@ RIVAL_SHARE, RIVAL_STANDING, RIVAL_STEP = 0.7, 0.7, 1.2
 out in this share of the parts, typically this many times the steps beside: a caption bar leaves the ends free."""
 AROUND_PX = (3, 6)
 """How far beyond the lines the picture is asked whether it goes on behind them, px."""
-GOES_ON = 0.24
-"""Correlation from which on it does: behind a pole 0.3 and more, behind a seam 0.2 at most by chance."""
+GOES_ON, GOES_ON_IN_PARTS = 0.24, 0.15
+"""Correlation from which on it does, of the whole and in its parts: behind a pole 0.3 and more, behind a seam 0.2 at
+most by chance."""
+MOST_PARTS = 0.6
+"""Of the parts' correlations, the one at this quantile is theirs."""
+MIN_TELLING = 4
+"""Parts with something in them, below which there is nothing to be alike."""
+SHIFT_PX = 12
+"""Step of the shifts by which two sides are compared, px."""
 RIVAL_REACH = 0.16
 """How far from the seam a rival matters, as a share of the side: wider bars are panes of their own."""
 
@@ -161,31 +173,35 @@ def _find_seam(stack: Stack) -> tuple[_Seam | None, float]:
     # The clearest step. Where little moves, kinship breaks by chance in many places, but no step stands there.
     _, standing, typical, place, broken = max(lines)
     doubt = min(1.0, broken) * standing
-    if standing < MIN_STANDING or typical < MIN_TYPICAL_STEP:
+    clear = standing >= CLEAR_STANDING and broken >= CLEAR_BREAK and typical >= CLEAR_STEP
+    if not clear and (standing < MIN_STANDING or typical < MIN_TYPICAL_STEP):
         return None, doubt
     edges = _edges(break_at, steps, place, int(RIVAL_REACH * across))
     first, second = edges[0], edges[-1]
-    if second - first > MAX_DIVIDER * across + 2 or not _parts(window, first, second):
+    if second - first > MAX_DIVIDER * across + 2 or not _parts(window, first, second, _stands(steps, place)):
         return None, doubt
     return _Seam(_confidence(broken, standing, typical), low + first + 0.5, low + second + 0.5), doubt
 
 
-def _parts(window: Stack, first: int, second: int) -> bool:
-    """Whether what lies between two columns parts two pictures: plain, with a picture on either side, and no pole."""
+def _parts(window: Stack, first: int, second: int, stands: npt.NDArray[np.bool_]) -> bool:
+    """Whether what lies between two columns parts two pictures: plain, with a picture on either side, and no pole.
+
+    `stands`: the parts in which the step stands out; in the others, text may lie over it.
+    """
     divider = window[:, :, first + 2 : second - 1]
     if divider.shape[2] and float(divider.std(axis=(0, 1)).max()) > PLAIN_DIVIDER:
         return False
     panes = window[:, :, : max(1, first - 1)], window[:, :, second + 2 :]
     if any(not pane.size or float(pane.std(axis=(0, 1)).mean()) < MIN_CONTENT for pane in panes):
         return False
-    return not _goes_on(window, first, second)
+    return not _goes_on(window, first, second, stands)
 
 
 def _confidence(broken: float, standing: float, typical: float) -> float:
     """Score of a seam that has passed every bar: 0.75 at the bars, 1 where all is clear."""
     clear = (
         (min(1.0, broken) - MIN_BREAK) / (1.0 - MIN_BREAK),
-        (standing - MIN_STANDING) / (1.0 - MIN_STANDING),
+        max(0.0, (standing - MIN_STANDING) / (1.0 - MIN_STANDING)),
         min(1.0, (typical - MIN_TYPICAL_STEP) / 2.0),
     )
     return round(0.75 + 0.25 * float(np.mean(clear)), 4)
@@ -212,11 +228,23 @@ def _breaks(window: Stack) -> Floats:
 
 
 def _kinship(signal: Floats, gap: int) -> Floats:
-    """Correlation of each column with the one `gap` further, over time and length."""
-    quiet = QUIET * signal.shape[0] * signal.shape[1]
-    power = np.einsum("tyx,tyx->x", signal, signal) + quiet
-    common = np.einsum("tyx,tyx->x", signal[:, :, :-gap], signal[:, :, gap:])
-    return np.asarray(common / np.sqrt(power[:-gap] * power[gap:]), dtype=np.float32)
+    """Correlation of each column with the one `gap` further, over time and length.
+
+    No part of the length counts for more than `LOUDEST` times the usual: a line of text over the seam is loud, and goes
+    on across it.
+    """
+    edges = np.linspace(0, signal.shape[1], min(SEGMENTS, signal.shape[1]) + 1).astype(int)[:-1]
+
+    def by_part(product: Floats) -> Floats:
+        return np.asarray(np.add.reduceat(product.sum(axis=0), edges, axis=0), dtype=np.float32)
+
+    quiet = QUIET * signal.shape[0] * signal.shape[1] / len(edges)
+    power = by_part(signal * signal) + quiet
+    common = by_part(signal[:, :, :-gap] * signal[:, :, gap:])
+    first, second = power[:, :-gap], power[:, gap:]
+    loud = np.maximum(first, second)
+    share = np.minimum(1.0, LOUDEST * np.median(loud, axis=0) / loud)
+    return np.asarray((share * common).sum(axis=0) / np.sqrt((share * first).sum(axis=0) * (share * second).sum(axis=0)))
 
 
 def _steps(window: Stack) -> Floats:
@@ -233,11 +261,21 @@ def _standing(steps: Floats, index: int) -> tuple[int, float, float]:
     """The column of the step at `index`, in how many parts it stands out, and how far it typically does."""
     low, high = max(0, index - 2), min(steps.shape[1], index + 3)
     place = low + int(np.argmax(np.median(steps[:, low:high], axis=0)))
-    # The same line in every part, one px more or less: a leaning edge leaves it.
+    step, beside = _step_and_beside(steps, place)
+    return place, float(_stands(steps, place).mean()), float(np.median(step / (beside + 1.0)))
+
+
+def _stands(steps: Floats, place: int) -> npt.NDArray[np.bool_]:
+    """[segments] whether the step at a column stands out in each part."""
+    step, beside = _step_and_beside(steps, place)
+    return np.asarray(step > STEP_RATIO * beside + STEP_MARGIN)
+
+
+def _step_and_beside(steps: Floats, place: int) -> tuple[Floats, Floats]:
+    """[segments] each. The same line in every part, one px more or less: a leaning edge leaves it."""
     step = steps[:, max(0, place - 1) : place + 2].max(axis=1)
     beside = np.median(steps[:, max(0, place - BESIDE_PX) : place + BESIDE_PX + 1], axis=1)
-    standing = step > STEP_RATIO * beside + STEP_MARGIN
-    return place, float(standing.mean()), float(np.median(step / (beside + 1.0)))
+    return step, beside
 
 
 def _edges(break_at: Floats, steps: Floats, place: int, reach: int) -> list[int]:
@@ -253,14 +291,42 @@ def _edges(break_at: Floats, steps: Floats, place: int, reach: int) -> list[int]
     return sorted(found)
 
 
-def _goes_on(window: Stack, first: int, second: int) -> bool:
-    """Whether one picture goes on behind what lies between two columns."""
+def _goes_on(window: Stack, first: int, second: int, stands: npt.NDArray[np.bool_]) -> bool:
+    """Whether one picture goes on behind what lies between two columns.
+
+    Where it does, the two sides go together as they lie. Two still pictures go together by chance, and then as well when
+    the one is shifted along the other.
+    """
+    along = window.shape[1]
+    shifts = [sign * lag for lag in range(SHIFT_PX, along // 3, SHIFT_PX) for sign in (1, -1)]
     for around in AROUND_PX:
         before, behind = first - around, second + around
         if before < 0 or behind >= window.shape[2]:
             continue
         pair = window[:, :, [before, behind]].astype(np.float32)
         detail = pair - np.stack([cv2.blur(frame, (1, DETAIL_PX)) for frame in pair])
-        if max(float(_kinship(signal, 1)[0]) for signal in (detail, np.diff(pair, axis=0))) >= GOES_ON:
-            return True
+        for signal in (detail, np.diff(pair, axis=0)):
+            one, other = signal[:, :, 0], signal[:, :, 1]
+            whole, parts = _alike(one, other, stands)
+            if whole >= GOES_ON and parts >= GOES_ON_IN_PARTS:
+                shifted = max((_alike(one, np.roll(other, shift, axis=1), stands)[0] for shift in shifts), default=0.0)
+                if whole >= shifted:
+                    return True
     return False
+
+
+def _alike(one: Floats, other: Floats, chosen: npt.NDArray[np.bool_]) -> tuple[float, float]:
+    """Correlation of two lines [n, along] in the chosen parts: of all, and the one that a good half of the telling ones
+    does not exceed (1 where too few tell anything)."""
+    edges = np.linspace(0, one.shape[1], SEGMENTS + 1).astype(int)[:-1]
+    quiet = QUIET * one.size / SEGMENTS
+
+    def by_part(product: Floats) -> Floats:
+        return np.asarray(np.add.reduceat(product.sum(axis=0), edges))[chosen]
+
+    common, first, second = by_part(one * other), by_part(one * one) + quiet, by_part(other * other) + quiet
+    whole = float(common.sum() / np.sqrt(first.sum() * second.sum()))
+    telling = (first > 2 * quiet) & (second > 2 * quiet)
+    if telling.sum() < MIN_TELLING:
+        return whole, 1.0
+    return whole, float(np.quantile((common / np.sqrt(first * second))[telling], MOST_PARTS))
