@@ -37,9 +37,9 @@ VIDEOS = {
 """Real videos, by source and path in it."""
 PHOTO_SOURCES = ("gcompris-qt-data", "scikit-image", "scikit-learn")
 """Whose photos fill their frame; cut-outs on a plain ground would make plain panes."""
-FPS = 10
+FPS = 8
 FRAMES = 40
-"""Of one case: 4 s."""
+"""Of one case: 5 s."""
 HELD = 360
 """Short side that source videos are held at, px."""
 MOST_HELD_S = 80
