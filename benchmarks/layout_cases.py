@@ -50,6 +50,8 @@ CASES = {"duet_left_right": 70, "duet_up_down": 70, "picture_in_picture": 70, "b
 ORDINARY = 300
 SEEN_STEP = 10
 """A step across a line is seen from here on, grey levels."""
+SEEN_CONTENT = 8.0
+"""Standard deviation that a pane has at least, grey levels: a black one is no picture."""
 SEEN_ALONG = 0.6
 """Share of each line at which it must be, or the case is drawn again."""
 WORDS = ("wait for it", "POV: monday", "part 2", "how to bake bread", "day 14", "follow for more", "no way!!", "LOL")
@@ -81,6 +83,8 @@ class Case:
             sides = [(slice(y0, y1), at, 1) for at in (x0, x1) if 4 < at < width - 4]
             sides += [(slice(x0, x1), at, 0) for at in (y0, y1) if 4 < at < height - 4]
             if any(_step(self.frames, *side) < SEEN_ALONG for side in sides):
+                return False
+            if float(self.frames[0][y0:y1, x0:x1].std(axis=(0, 1)).mean()) < SEEN_CONTENT:
                 return False
         return True
 
@@ -192,7 +196,9 @@ def captioned(rng: Rng, frames: Frames) -> Frames:
     for frame in made:
         if plate:
             pad = high // 2
-            cv2.rectangle(frame, (left - pad, baseline - high - pad), (left + wide + pad, baseline + base), (255,) * 3, -1)
+            cv2.rectangle(
+                frame, (left - pad, baseline - high - pad), (left + wide + pad, baseline + base), (255,) * 3, -1
+            )
         ink = (0, 0, 0) if plate else (255, 255, 255)
         cv2.putText(frame, text, (left, baseline), cv2.FONT_HERSHEY_DUPLEX, scale, ink, 2, cv2.LINE_AA)
     return made
@@ -275,12 +281,11 @@ def barred(rng: Rng, sources: Sources, name: str) -> Case:
     colour = rng.integers(0, 256, 3).astype(np.uint8)
     grounds = covered(clip, width, height)
     frames = []
-    for ground, picture in zip(grounds, inner, strict=True):
+    for behind, picture in zip(grounds, inner, strict=True):
+        ground = np.empty_like(behind)
+        ground[:] = 0 if style == "black" else colour
         if style == "blurred":
-            ground = (cv2.GaussianBlur(ground, (0, 0), width / 40) * 0.8).astype(np.uint8)
-        else:
-            ground = np.empty_like(ground)
-            ground[:] = 0 if style == "black" else colour
+            ground = (cv2.GaussianBlur(behind, (0, 0), width / 40) * 0.8).astype(np.uint8)
         ground[top : top + size[1], left : left + size[0]] = picture
         frames.append(ground)
     content = (left / width, top / height, (left + size[0]) / width, (top + size[1]) / height)
@@ -339,5 +344,3 @@ def case(kind: str, number: int, sources: Sources, seed: int = 0) -> Case:
 def corpus_files() -> list[Path]:
     """The source videos; a missing one raises `CorpusError`, which says how to get it."""
     return [locate(source) / path for source, path in VIDEOS.values()]
-
-

@@ -47,8 +47,9 @@ ROUND_PX = 4
 """What is not asked at a corner, px: it may be round."""
 SUPPORT = 0.58
 """Share of each side of the rectangle that must stand out."""
-MEAN_SUPPORT, STRICT_SUPPORT = 0.8, 0.92
-"""Mean over the sides; the second where one lies against the frame's edge, as windows are cut off by it, or goes on."""
+MEAN_SUPPORT, STRICT_SUPPORT, STRICTEST_SUPPORT = 0.8, 0.92, 0.97
+"""Mean over the sides; the second where one lies against the frame's edge, as windows are cut off by it, or goes on
+beyond its ends; the third where two do."""
 ENDS = 0.08
 """Share of a side at each end that is not asked: corners may be round."""
 BEYOND = 0.5
@@ -95,7 +96,8 @@ def find_inset(frames: npt.NDArray[np.uint8]) -> Inset | None:
     if len(frames) < MIN_FRAMES or min(frames.shape[1:3]) < MIN_SIDE:
         return None
     chosen = np.unique(np.linspace(0, len(frames) - 1, min(MAX_FRAMES, len(frames))).round().astype(int))
-    grey = np.stack([cv2.cvtColor(np.ascontiguousarray(frames[one]), cv2.COLOR_RGB2GRAY) for one in chosen])
+    looks = [cv2.cvtColor(np.ascontiguousarray(frames[one]), cv2.COLOR_RGB2GRAY) for one in chosen]
+    grey = np.asarray(looks, dtype=np.uint8)
     height, width = grey.shape[1:]
     upright = _standing(grey)
     level = _standing(np.ascontiguousarray(grey.transpose(0, 2, 1)))
@@ -114,7 +116,7 @@ def find_inset(frames: npt.NDArray[np.uint8]) -> Inset | None:
 
 
 def _standing(grey: Stack) -> npt.NDArray[np.int32]:
-    """Of luma [n, along, across]: sums [along + 1, across] of the px whose step across stands out, from the start on."""
+    """Of luma [n, along, across]: sums [along + 1, across] from the start on of the px whose step across stands out."""
     steps = np.zeros(grey.shape, np.float32)
     for one, step in zip(grey, steps, strict=True):
         step[:, 1:-1] = cv2.absdiff(one[:, 2:], one[:, :-2])
@@ -202,9 +204,10 @@ def _rectangles(
         sides += [rows.side(one, x0, x1) for one in (top, bottom) if 0 < one < len(rows.at) - 1]
         support = float(np.mean([one for one, _ in sides])) if sides else 0.0
         on = sum(goes_on for _, goes_on in sides)
-        if len(sides) < 3 or min(one for one, _ in sides) < SUPPORT or on > 1:
+        if len(sides) < 3 or min(one for one, _ in sides) < SUPPORT:
             continue
-        if support >= (MEAN_SUPPORT if len(sides) == 4 and not on else STRICT_SUPPORT):
+        # Lines of a ground that stands still may by chance prolong a side; hardly of one that is not there.
+        if support >= (MEAN_SUPPORT, STRICT_SUPPORT, STRICTEST_SUPPORT, 2.0)[min(3, on + 4 - len(sides))]:
             yield _Rectangle(int(x0), int(y0), int(x1), int(y1), support, len(sides) - on)
 
 
@@ -215,7 +218,7 @@ def _cornered(
     right_bottom: npt.NDArray[np.bool_],
 ) -> Iterator[tuple[int, int, int, int]]:
     """Top, left, bottom and right lines of rectangles with three corners of four or more; each [rows, columns]."""
-    rows, columns = left_top.shape
+    rows = len(left_top)
     for top in range(rows - 1):
         for bottom in range(top + 1, rows):
             lefts = left_top[top].astype(np.int8) + left_bottom[bottom]

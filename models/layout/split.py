@@ -17,6 +17,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from .kinship import DETAIL_PX, SEGMENTS, goes_on
+from .kinship import kinship as kinship_of
+
 Stack = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 Box = tuple[float, float, float, float]
@@ -34,17 +37,8 @@ WINDOW = (0.30, 0.70)
 """What a seam is compared with, as a share of the side."""
 GAPS = (2, 4)
 """Distances over which neighbours are compared, px: the encoder and the scaling smear a seam over one or two."""
-DETAIL_PX = 31
-"""Detail is what differs from the mean along the seam over this length, px: broad light and sky do not count."""
 MIN_KINSHIP = 0.2
 """Below this neighbours are too unlike everywhere for their unlikeness to tell anything."""
-LOUDEST = 2.0
-"""How much more than the usual part of the length one may count."""
-QUIET = 1.0
-"""Added to every variance, so that rounding is not motion, grey levels squared."""
-
-SEGMENTS = 24
-"""Parts of the seam that are looked at one by one."""
 STEP_RATIO, STEP_MARGIN = 1.5, 1.0
 """In a part the step stands out when it is this many times the steps beside it, and by this many grey levels."""
 BESIDE_PX = 14
@@ -54,7 +48,7 @@ MIN_BREAK = 0.62
 """Share of the neighbours' kinship that must be lost at the seam."""
 MIN_TYPICAL_STEP = 1.7
 """Median over the parts of step over steps beside."""
-CLEAR_STANDING, CLEAR_BREAK, CLEAR_STEP = 0.7, 0.85, 1.9
+CLEAR_STANDING, CLEAR_BREAK, CLEAR_STEP = 0.72, 0.9, 1.9
 """Where kinship and step are clearer than they must be, the step may be missing in more parts: two skies or two shadows
 meet there, or text lies over it."""
 MIN_CONTENT = 3.0
@@ -67,17 +61,6 @@ PLAIN_DIVIDER = 3.0
 RIVAL_SHARE, RIVAL_STANDING, RIVAL_STEP = 0.7, 0.7, 1.2
 """Another line is a rival when it breaks the kinship by at least this share of what the best does, and its step stands
 out in this share of the parts, typically this many times the steps beside: a caption bar leaves the ends free."""
-AROUND_PX = (3, 6)
-"""How far beyond the lines the picture is asked whether it goes on behind them, px."""
-GOES_ON, GOES_ON_IN_PARTS = 0.24, 0.15
-"""Correlation from which on it does, of the whole and in its parts: behind a pole 0.3 and more, behind a seam 0.2 at
-most by chance."""
-MOST_PARTS = 0.6
-"""Of the parts' correlations, the one at this quantile is theirs."""
-MIN_TELLING = 4
-"""Parts with something in them, below which there is nothing to be alike."""
-SHIFT_PX = 12
-"""Step of the shifts by which two sides are compared, px."""
 RIVAL_REACH = 0.16
 """How far from the seam a rival matters, as a share of the side: wider bars are panes of their own."""
 
@@ -194,7 +177,7 @@ def _parts(window: Stack, first: int, second: int, stands: npt.NDArray[np.bool_]
     panes = window[:, :, : max(1, first - 1)], window[:, :, second + 2 :]
     if any(not pane.size or float(pane.std(axis=(0, 1)).mean()) < MIN_CONTENT for pane in panes):
         return False
-    return not _goes_on(window, first, second, stands)
+    return not goes_on(window, first, second, stands)
 
 
 def _confidence(broken: float, standing: float, typical: float) -> float:
@@ -216,35 +199,15 @@ def _breaks(window: Stack) -> Floats:
     for gap in GAPS:
         lost, weight = np.zeros(best.size - gap, dtype=np.float32), 0.0
         for signal in (detail, motion):
-            kinship = _kinship(signal, gap)
-            usual = float(np.median(kinship))
+            kept = kinship_of(signal, gap)
+            usual = float(np.median(kept))
             if usual >= MIN_KINSHIP:
-                lost += np.clip(1.0 - kinship / usual, 0.0, 1.2)
+                lost += np.clip(1.0 - kept / usual, 0.0, 1.2)
                 weight += 1.0
         if weight:
             centre = gap // 2
             best[centre : centre + lost.size] = np.maximum(best[centre : centre + lost.size], lost / weight)
     return best
-
-
-def _kinship(signal: Floats, gap: int) -> Floats:
-    """Correlation of each column with the one `gap` further, over time and length.
-
-    No part of the length counts for more than `LOUDEST` times the usual: a line of text over the seam is loud, and goes
-    on across it.
-    """
-    edges = np.linspace(0, signal.shape[1], min(SEGMENTS, signal.shape[1]) + 1).astype(int)[:-1]
-
-    def by_part(product: Floats) -> Floats:
-        return np.asarray(np.add.reduceat(product.sum(axis=0), edges, axis=0), dtype=np.float32)
-
-    quiet = QUIET * signal.shape[0] * signal.shape[1] / len(edges)
-    power = by_part(signal * signal) + quiet
-    common = by_part(signal[:, :, :-gap] * signal[:, :, gap:])
-    first, second = power[:, :-gap], power[:, gap:]
-    loud = np.maximum(first, second)
-    share = np.minimum(1.0, LOUDEST * np.median(loud, axis=0) / loud)
-    return np.asarray((share * common).sum(axis=0) / np.sqrt((share * first).sum(axis=0) * (share * second).sum(axis=0)))
 
 
 def _steps(window: Stack) -> Floats:
@@ -289,44 +252,3 @@ def _edges(break_at: Floats, steps: Floats, place: int, reach: int) -> list[int]
         if standing >= RIVAL_STANDING and typical >= RIVAL_STEP and all(abs(rival - other) > 2 for other in found):
             found.append(rival)
     return sorted(found)
-
-
-def _goes_on(window: Stack, first: int, second: int, stands: npt.NDArray[np.bool_]) -> bool:
-    """Whether one picture goes on behind what lies between two columns.
-
-    Where it does, the two sides go together as they lie. Two still pictures go together by chance, and then as well when
-    the one is shifted along the other.
-    """
-    along = window.shape[1]
-    shifts = [sign * lag for lag in range(SHIFT_PX, along // 3, SHIFT_PX) for sign in (1, -1)]
-    for around in AROUND_PX:
-        before, behind = first - around, second + around
-        if before < 0 or behind >= window.shape[2]:
-            continue
-        pair = window[:, :, [before, behind]].astype(np.float32)
-        detail = pair - np.stack([cv2.blur(frame, (1, DETAIL_PX)) for frame in pair])
-        for signal in (detail, np.diff(pair, axis=0)):
-            one, other = signal[:, :, 0], signal[:, :, 1]
-            whole, parts = _alike(one, other, stands)
-            if whole >= GOES_ON and parts >= GOES_ON_IN_PARTS:
-                shifted = max((_alike(one, np.roll(other, shift, axis=1), stands)[0] for shift in shifts), default=0.0)
-                if whole >= shifted:
-                    return True
-    return False
-
-
-def _alike(one: Floats, other: Floats, chosen: npt.NDArray[np.bool_]) -> tuple[float, float]:
-    """Correlation of two lines [n, along] in the chosen parts: of all, and the one that a good half of the telling ones
-    does not exceed (1 where too few tell anything)."""
-    edges = np.linspace(0, one.shape[1], SEGMENTS + 1).astype(int)[:-1]
-    quiet = QUIET * one.size / SEGMENTS
-
-    def by_part(product: Floats) -> Floats:
-        return np.asarray(np.add.reduceat(product.sum(axis=0), edges))[chosen]
-
-    common, first, second = by_part(one * other), by_part(one * one) + quiet, by_part(other * other) + quiet
-    whole = float(common.sum() / np.sqrt(first.sum() * second.sum()))
-    telling = (first > 2 * quiet) & (second > 2 * quiet)
-    if telling.sum() < MIN_TELLING:
-        return whole, 1.0
-    return whole, float(np.quantile((common / np.sqrt(first * second))[telling], MOST_PARTS))
