@@ -37,9 +37,9 @@ VIDEOS = {
 """Real videos, by source and path in it."""
 PHOTO_SOURCES = ("gcompris-qt-data", "scikit-image", "scikit-learn")
 """Whose photos fill their frame; cut-outs on a plain ground would make plain panes."""
-FPS = 10
+FPS = 8
 FRAMES = 40
-"""Of one case: 4 s."""
+"""Of one case: 5 s."""
 HELD = 360
 """Short side that source videos are held at, px."""
 MOST_HELD_S = 80
@@ -48,6 +48,12 @@ SHAPES = ((640, 360), (640, 360), (360, 640), (480, 480))
 CASES = {"duet_left_right": 70, "duet_up_down": 70, "picture_in_picture": 70, "bars": 50, "slideshow": 40}
 """How many of each are composed."""
 ORDINARY = 300
+SEEN_STEP = 10
+"""A step across a line is seen from here on, grey levels."""
+SEEN_CONTENT = 8.0
+"""Standard deviation that a pane has at least, grey levels: a black one is no picture."""
+SEEN_ALONG = 0.6
+"""Share of each line at which it must be, or the case is drawn again."""
 WORDS = ("wait for it", "POV: monday", "part 2", "how to bake bread", "day 14", "follow for more", "no way!!", "LOL")
 
 
@@ -63,6 +69,34 @@ class Case:
     content: Box | None = None
     of: tuple[str, ...] = field(default=())
     """What it was made of."""
+
+    @property
+    def visible(self) -> bool:
+        """Whether a person could see the layout: along each of its lines most places have a step.
+
+        Space beside a night sky, or a blurred ground beside a soft picture, has no line to be found.
+        """
+        boxes = [box for box in (*self.panes, self.content) if box is not None]
+        height, width = self.frames[0].shape[:2]
+        for left, top, right, bottom in boxes:
+            x0, y0, x1, y1 = round(left * width), round(top * height), round(right * width), round(bottom * height)
+            sides = [(slice(y0, y1), at, 1) for at in (x0, x1) if 4 < at < width - 4]
+            sides += [(slice(x0, x1), at, 0) for at in (y0, y1) if 4 < at < height - 4]
+            if any(_step(self.frames, *side) < SEEN_ALONG for side in sides):
+                return False
+            if float(self.frames[0][y0:y1, x0:x1].std(axis=(0, 1)).mean()) < SEEN_CONTENT:
+                return False
+        return True
+
+
+def _step(frames: Frames, along: slice, at: int, axis: int) -> float:
+    """Share of a line's places where the picture's step across it is seen, in one frame or another."""
+    steps = []
+    for frame in frames[:: FRAMES // 5]:
+        grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.int16)
+        grey = grey if axis else grey.T
+        steps.append(np.abs(grey[along, at + 3] - grey[along, at - 4]))
+    return float((np.mean(steps, axis=0) >= SEEN_STEP).mean())
 
 
 @cache
@@ -162,7 +196,9 @@ def captioned(rng: Rng, frames: Frames) -> Frames:
     for frame in made:
         if plate:
             pad = high // 2
-            cv2.rectangle(frame, (left - pad, baseline - high - pad), (left + wide + pad, baseline + base), (255,) * 3, -1)
+            cv2.rectangle(
+                frame, (left - pad, baseline - high - pad), (left + wide + pad, baseline + base), (255,) * 3, -1
+            )
         ink = (0, 0, 0) if plate else (255, 255, 255)
         cv2.putText(frame, text, (left, baseline), cv2.FONT_HERSHEY_DUPLEX, scale, ink, 2, cv2.LINE_AA)
     return made
@@ -245,12 +281,11 @@ def barred(rng: Rng, sources: Sources, name: str) -> Case:
     colour = rng.integers(0, 256, 3).astype(np.uint8)
     grounds = covered(clip, width, height)
     frames = []
-    for ground, picture in zip(grounds, inner, strict=True):
+    for behind, picture in zip(grounds, inner, strict=True):
+        ground = np.empty_like(behind)
+        ground[:] = 0 if style == "black" else colour
         if style == "blurred":
-            ground = (cv2.GaussianBlur(ground, (0, 0), width / 40) * 0.8).astype(np.uint8)
-        else:
-            ground = np.empty_like(ground)
-            ground[:] = 0 if style == "black" else colour
+            ground = (cv2.GaussianBlur(behind, (0, 0), width / 40) * 0.8).astype(np.uint8)
         ground[top : top + size[1], left : left + size[0]] = picture
         frames.append(ground)
     content = (left / width, top / height, (left + size[0]) / width, (top + size[1]) / height)
@@ -258,9 +293,9 @@ def barred(rng: Rng, sources: Sources, name: str) -> Case:
 
 
 def slides(rng: Rng, sources: Sources, name: str) -> Case:
-    """One to five photos, each standing still; cut, or faded into the next."""
+    """One to four photos, each standing still; cut, or faded into the next."""
     height, width = SHAPES[int(rng.integers(len(SHAPES)))]
-    drawn = [sources.photo(rng) for _ in range(int(rng.choice([1, 3, 4, 5])))]
+    drawn = [sources.photo(rng) for _ in range(int(rng.choice([1, 2, 3, 4])))]
     pictures = [covered([photo], width, height)[0] for _, photo in drawn]
     fade = bool(rng.integers(2))
     each = FRAMES // len(pictures)
@@ -298,13 +333,14 @@ MAKERS: dict[str, Callable[[Rng, Sources, str], Case]] = {
 
 
 def case(kind: str, number: int, sources: Sources, seed: int = 0) -> Case:
-    """Case `number` of a kind."""
+    """Case `number` of a kind; drawn again until its layout can be seen."""
     rng = np.random.default_rng([seed, list(MAKERS).index(kind), number])
-    return MAKERS[kind](rng, sources, f"{kind}-{number:03d}")
+    while True:
+        made = MAKERS[kind](rng, sources, f"{kind}-{number:03d}")
+        if made.visible:
+            return made
 
 
 def corpus_files() -> list[Path]:
     """The source videos; a missing one raises `CorpusError`, which says how to get it."""
     return [locate(source) / path for source, path in VIDEOS.values()]
-
-

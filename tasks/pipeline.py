@@ -30,6 +30,7 @@ from tasks.artifacts import artifacts_of
 from tasks.contract import AudioInfo, Coverage, Diversity, MediaFacts, TagDocument, TagUpload, VideoInfo
 from tasks.kept import encoding_rows
 from tasks.lineup import LineupSwitch, Speakers, shadow_rows
+from tasks.panes import PICTURE, pane_topics
 
 log = logging.getLogger(__name__)
 
@@ -159,6 +160,9 @@ def _analyse_decoded(
                 log.exception("tagger %s failed on %s", tagger.name, upload.upload_id)
                 absent[tagger.name] = f"failed: {type(error).__name__}"
 
+    with clock.stage("panes"):
+        _tag_panes(sections, evidence, asked, parts.encoders)
+
     with clock.stage("shadows"):
         shadows = shadow_rows(speakers, evidence, sections, models)
 
@@ -192,6 +196,23 @@ def _analyse_decoded(
         }
     )
     return Analysis(document, fingerprint, artifacts_of(decoded, evidence), encoding_rows(evidence), shadows)
+
+
+def _tag_panes(
+    sections: Mapping[str, Any], evidence: Evidence, asked: Sequence[Tagger], encoders: Mapping[str, Encoder]
+) -> None:
+    """Write the topics of each pane into the layout, if there are panes and both taggers spoke."""
+    panes = (sections.get("layout") or {}).get("panes") or []
+    speaker = next((tagger for tagger in asked if tagger.section == "topics"), None)
+    if not panes or speaker is None or "topics" not in sections or PICTURE not in encoders:
+        return
+    try:
+        said = pane_topics([pane["box"] for pane in panes], evidence, encoders[PICTURE], speaker)
+    except Exception:  # the upload's own topics stand; a pane's are an addition
+        log.exception("the panes' topics failed")
+        return
+    for pane, topics in zip(panes, said, strict=True):
+        pane["topics"] = topics
 
 
 def reason_of(damaged: bool, duration_s: float, absent: Mapping[str, str]) -> str | None:

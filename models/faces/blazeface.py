@@ -40,8 +40,8 @@ COLUMNS = 3
 
 
 class FacesEncoder:
-    """`models.protocol.Encoder` of a sub-sample of the frames: embeddings [n, 3], the highest probability of a face, the
-    count, the area share of the largest; scores [n, 1], the probability."""
+    """`models.protocol.Encoder` of a sub-sample of the frames: embeddings [n, 3], the highest probability of a face,
+    the count, the area share of the largest; scores [n, 1], the probability."""
 
     name = "faces"
     version = "face-full-range@1"
@@ -66,9 +66,7 @@ class FacesEncoder:
         rows = self.batcher.submit_many([letterbox(evidence.frames[one], LONG_SIDE, 0) for one in chosen])
         embeddings = as_kept(np.stack(rows) if rows else np.zeros((0, COLUMNS), np.float32))
         times = np.asarray(evidence.frame_times_s, np.float64)[chosen]
-        return Encoding(
-            self.version, times, hop_of(times, evidence.duration_s), embeddings, self.scores_of(embeddings)
-        )
+        return Encoding(self.version, times, hop_of(times, evidence.duration_s), embeddings, self.scores_of(embeddings))
 
     def scores_of(self, embeddings: Row) -> Row:
         """The probabilities [n, 1] among [n, 3]."""

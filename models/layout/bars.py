@@ -1,8 +1,8 @@
 """Finds the bars around a picture that was made for another shape of frame: letterbox, pillarbox, or all around.
 
 Bars are plain (black, or of one colour), or the picture itself, enlarged and blurred. Either way the picture begins at
-a straight line along the whole side, the same on both sides. That tells bars from a night sky, a wall or a plain ground,
-whose outline is that of what stands before it.
+a straight line along the whole side, the same on both sides. That tells bars from a night sky, a wall or a plain
+ground, whose outline is that of what stands before it.
 """
 
 from __future__ import annotations
@@ -45,9 +45,10 @@ STANDING = 0.7
 """Share of the parts in which the step from a blurred bar to the picture must stand out."""
 STEP_RATIO, STEP_MARGIN = 1.6, 1.5
 BESIDE_PX = 10
-BLURRED = 0.3
+SMOOTH_PX = 1.2
+BLURRED = 0.5
 """Detail in a blurred bar at most, as a share of the picture's."""
-LEAST_DETAIL = 1.2
+LEAST_DETAIL = 0.3
 """Detail that a picture has at least, grey levels: a soft picture cannot be told from its blur."""
 
 
@@ -111,11 +112,14 @@ def _blurred(grey: Floats) -> tuple[int, int] | None:
     """Where the picture begins and ends along axis 1 of luma [n, lines, across], between bars that are its own blur."""
     lines = grey.shape[1]
     low, high = max(BESIDE_PX, int(LEAST * lines)), int(MOST * lines)
-    detail = np.mean([np.abs(cv2.Laplacian(one, cv2.CV_32F)) for one in grey], axis=0).mean(axis=1)
+    # Smoothed a little, so that a coder's ripple and rounding are no detail.
+    smooth = [cv2.GaussianBlur(np.ascontiguousarray(one), (0, 0), SMOOTH_PX) for one in grey]
+    looks = np.stack([np.abs(cv2.Laplacian(one, cv2.CV_32F)) for one in smooth])
+    detail = np.asarray(looks.mean(axis=(0, 2)), np.float32)
     step = np.zeros(grey.shape[1:], np.float32)
     step[1:-1] = np.abs(grey[:, 2:] - grey[:, :-2]).mean(axis=0)
-    edges = np.linspace(0, step.shape[1], SEGMENTS + 1).astype(int)
-    parts = np.add.reduceat(step, edges[:-1], axis=1) / np.diff(edges)
+    edges = np.linspace(0, grey.shape[2], SEGMENTS + 1).astype(int)
+    parts: Floats = np.asarray(np.add.reduceat(step, edges[:-1], axis=1) / np.diff(edges), np.float32)
     best: tuple[float, int, int] | None = None
     for first in range(low, high):
         # Bars around a centred picture; one px more or less for odd sides.

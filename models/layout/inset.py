@@ -37,17 +37,24 @@ STEP_RATIO, STEP_MARGIN = 1.7, 2.5
 BESIDE_PX = 10
 STANDS_IN = 0.4
 """Quantile over the frames: a step must be as large in all but this share of them."""
-RUN = 0.10
-"""A line stands out over at least this share of the frame's side somewhere."""
-MAX_LINES = 14
+RUN, LONGEST = 0.10, 0.7
+"""A line stands out somewhere over a length of this share of the frame's side, in this share of it."""
+MAX_LINES = 32
 """Lines each way that rectangles are made of, the longest first."""
-SUPPORT = 0.68
-"""Share of each side of the rectangle that must stand out; its ends may be round."""
-MEAN_SUPPORT = 0.8
+CORNER_PX, CORNER_SUPPORT = 20, 0.5
+"""At three corners or more both lines stand out over this length, px, and this share of it."""
+ROUND_PX = 4
+"""What is not asked at a corner, px: it may be round."""
+SUPPORT = 0.58
+"""Share of each side of the rectangle that must stand out."""
+MEAN_SUPPORT, STRICT_SUPPORT, STRICTEST_SUPPORT = 0.8, 0.92, 0.97
+"""Mean over the sides; the second where one lies against the frame's edge, as windows are cut off by it, or goes on
+beyond its ends; the third where two do."""
 ENDS = 0.08
 """Share of a side at each end that is not asked: corners may be round."""
 BEYOND = 0.5
 """Share of what would prolong a side that may stand out at most, as far as half the side."""
+LEAST_BEYOND_PX = 6
 MOVES = 6.0
 """A part moves when it changes by more than this between looks, grey levels."""
 MOVING = 0.2
@@ -81,7 +88,7 @@ class _Rectangle:
     bottom: int
     support: float
     sides: int
-    """That do not lie against the frame's edge."""
+    """That do not lie against the frame's edge, and end where they should."""
 
 
 def find_inset(frames: npt.NDArray[np.uint8]) -> Inset | None:
@@ -89,7 +96,8 @@ def find_inset(frames: npt.NDArray[np.uint8]) -> Inset | None:
     if len(frames) < MIN_FRAMES or min(frames.shape[1:3]) < MIN_SIDE:
         return None
     chosen = np.unique(np.linspace(0, len(frames) - 1, min(MAX_FRAMES, len(frames))).round().astype(int))
-    grey = np.stack([cv2.cvtColor(np.ascontiguousarray(frames[one]), cv2.COLOR_RGB2GRAY) for one in chosen])
+    looks = [cv2.cvtColor(np.ascontiguousarray(frames[one]), cv2.COLOR_RGB2GRAY) for one in chosen]
+    grey = np.asarray(looks, dtype=np.uint8)
     height, width = grey.shape[1:]
     upright = _standing(grey)
     level = _standing(np.ascontiguousarray(grey.transpose(0, 2, 1)))
@@ -108,7 +116,7 @@ def find_inset(frames: npt.NDArray[np.uint8]) -> Inset | None:
 
 
 def _standing(grey: Stack) -> npt.NDArray[np.int32]:
-    """Of luma [n, along, across]: sums [along + 1, across] of the px whose step across stands out, from the start on."""
+    """Of luma [n, along, across]: sums [along + 1, across] from the start on of the px whose step across stands out."""
     steps = np.zeros(grey.shape, np.float32)
     for one, step in zip(grey, steps, strict=True):
         step[:, 1:-1] = cv2.absdiff(one[:, 2:], one[:, :-2])
@@ -129,54 +137,95 @@ def _lines(sums: npt.NDArray[np.int32]) -> list[int]:
     total = sums[-1].astype(np.float64) / along + longest
     found: list[int] = []
     for line in np.argsort(-total, kind="stable"):
-        if longest[line] < SUPPORT or len(found) >= MAX_LINES:
+        if longest[line] < LONGEST or len(found) >= MAX_LINES:
             break
         if all(abs(int(line) - other) > 2 for other in found):
             found.append(int(line))
     return sorted(found)
 
 
+class _Lines:
+    """Lines one way, with the frame's two edges as the first and the last, and how much of each stands out."""
+
+    def __init__(self, sums: npt.NDArray[np.int32]) -> None:
+        self.along, self.across = sums.shape[0] - 1, sums.shape[1]
+        inner = [one for one in _lines(sums) if EDGE_PX < one < self.across - EDGE_PX]
+        self.at = np.array([0, *inner, self.across])
+        self.sums = sums[:, np.minimum(self.at, self.across - 1)]
+        # The frame's edge is a line all along.
+        self.sums[:, [0, -1]] = np.arange(self.along + 1)[:, None]
+
+    def support(self, line: int, start: int, end: int) -> float:
+        """Share of what lies between two places that stands out."""
+        start, end = max(0, start), min(self.along, end)
+        return float(self.sums[end, line] - self.sums[start, line]) / max(1, end - start)
+
+    def starts(self, places: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
+        """[places, lines] whether a line stands out right after each place; `ends`: right before it."""
+        return self._near(places + ROUND_PX, places + ROUND_PX + CORNER_PX)
+
+    def ends(self, places: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
+        """See `starts`."""
+        return self._near(places - ROUND_PX - CORNER_PX, places - ROUND_PX)
+
+    def _near(self, low: npt.NDArray[np.intp], high: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
+        low, high = np.clip(low, 0, self.along), np.clip(high, 0, self.along)
+        found = self.sums[high] - self.sums[low]
+        return np.asarray((found >= CORNER_SUPPORT * (high - low)[:, None]) & (high > low)[:, None])
+
+    def side(self, line: int, start: int, end: int) -> tuple[float, bool]:
+        """Share of a side that stands out, and whether the line goes on beyond its ends."""
+        length = end - start
+        trim = int(ENDS * length)
+        beyond = ((start - length // 2, start - 2), (end + 2, end + length // 2))
+        goes_on = any(
+            min(self.along, after) - max(0, before) >= LEAST_BEYOND_PX and self.support(line, before, after) > BEYOND
+            for before, after in beyond
+        )
+        return self.support(line, start + trim, end - trim), goes_on
+
+
 def _rectangles(
     upright: npt.NDArray[np.int32], level: npt.NDArray[np.int32], height: int, width: int
 ) -> Iterator[_Rectangle]:
-    """Rectangles of lines, at most two sides of which lie against the frame's edge."""
-    columns = [0, *(one for one in _lines(upright) if EDGE_PX < one < width - EDGE_PX), width]
-    rows = [0, *(one for one in _lines(level) if EDGE_PX < one < height - EDGE_PX), height]
-    for left in columns[:-1]:
-        for right in columns[1:]:
-            wide = (right - left) / width
-            if not WIDE[0] <= wide <= WIDE[1]:
-                continue
-            for top in rows[:-1]:
-                for bottom in rows[1:]:
-                    high = (bottom - top) / height
-                    if not HIGH[0] <= high <= HIGH[1] or not AREA[0] <= wide * high <= AREA[1]:
-                        continue
-                    if not ASPECT[0] <= (right - left) / (bottom - top) <= ASPECT[1]:
-                        continue
-                    sides = [
-                        *(_side(upright, one, top, bottom) for one in (left, right) if 0 < one < width),
-                        *(_side(level, one, left, right) for one in (top, bottom) if 0 < one < height),
-                    ]
-                    if len(sides) < 2 or any(side is None for side in sides):
-                        continue
-                    support = float(np.mean([side for side in sides if side is not None]))
-                    if support >= MEAN_SUPPORT:
-                        yield _Rectangle(left, top, right, bottom, support, len(sides))
+    """Rectangles with their corners, at most one side of which lies against the frame's edge."""
+    columns, rows = _Lines(upright), _Lines(level)
+    down, up = columns.starts(rows.at), columns.ends(rows.at)  # [rows, columns]
+    rightwards, leftwards = rows.starts(columns.at).T, rows.ends(columns.at).T
+    corners = down & rightwards, down & leftwards, up & rightwards, up & leftwards
+    for top, left, bottom, right in _cornered(*corners):
+        x0, x1, y0, y1 = columns.at[left], columns.at[right], rows.at[top], rows.at[bottom]
+        wide, high = (x1 - x0) / width, (y1 - y0) / height
+        if not WIDE[0] <= wide <= WIDE[1] or not HIGH[0] <= high <= HIGH[1]:
+            continue
+        if not AREA[0] <= wide * high <= AREA[1] or not ASPECT[0] <= (x1 - x0) / (y1 - y0) <= ASPECT[1]:
+            continue
+        sides = [columns.side(one, y0, y1) for one in (left, right) if 0 < one < len(columns.at) - 1]
+        sides += [rows.side(one, x0, x1) for one in (top, bottom) if 0 < one < len(rows.at) - 1]
+        support = float(np.mean([one for one, _ in sides])) if sides else 0.0
+        on = sum(goes_on for _, goes_on in sides)
+        if len(sides) < 3 or min(one for one, _ in sides) < SUPPORT:
+            continue
+        # Lines of a ground that stands still may by chance prolong a side; hardly of one that is not there.
+        if support >= (MEAN_SUPPORT, STRICT_SUPPORT, STRICTEST_SUPPORT, 2.0)[min(3, on + 4 - len(sides))]:
+            yield _Rectangle(int(x0), int(y0), int(x1), int(y1), support, len(sides) - on)
 
 
-def _side(sums: npt.NDArray[np.int32], line: int, start: int, end: int) -> float | None:
-    """Share of a side that stands out; None: too little of it, or it goes on beyond its ends."""
-    length = end - start
-    inset = int(ENDS * length)
-    support = float(sums[end - inset, line] - sums[start + inset, line]) / max(1, length - 2 * inset)
-    if support < SUPPORT:
-        return None
-    last = sums.shape[0] - 1
-    for before, after in ((max(0, start - length // 2), start - 2), (end + 2, min(last, end + length // 2))):
-        if after - before >= 6 and (sums[after, line] - sums[before, line]) / (after - before) > BEYOND:
-            return None
-    return support
+def _cornered(
+    left_top: npt.NDArray[np.bool_],
+    right_top: npt.NDArray[np.bool_],
+    left_bottom: npt.NDArray[np.bool_],
+    right_bottom: npt.NDArray[np.bool_],
+) -> Iterator[tuple[int, int, int, int]]:
+    """Top, left, bottom and right lines of rectangles with three corners of four or more; each [rows, columns]."""
+    rows = len(left_top)
+    for top in range(rows - 1):
+        for bottom in range(top + 1, rows):
+            lefts = left_top[top].astype(np.int8) + left_bottom[bottom]
+            rights = right_top[top].astype(np.int8) + right_bottom[bottom]
+            for left in np.flatnonzero(lefts):
+                for right in np.flatnonzero(rights[left + 1 :] >= 3 - lefts[left]):
+                    yield top, int(left), bottom, int(left + 1 + right)
 
 
 def _confidence(found: _Rectangle, grey: Stack, changes: Floats) -> float | None:

@@ -22,7 +22,7 @@ STILL_STEP = 3.0
 """A part of the picture that changes by more than this has moved, grey levels."""
 STILL_SHARE = 0.95
 """Share of the neighbouring frames of a shot that must be alike for a slideshow."""
-CHANGE_SHARE = 0.34
+CHANGE_SHARE = 0.5
 """Without shots (a slide faded into the next): at most this share of all neighbours may differ."""
 EMPTY_CONTRAST = 4.0
 """Frames whose standard deviation never passes this are a blank screen, grey levels."""
@@ -61,10 +61,10 @@ class LayoutTagger:
         height, width = frames.shape[1:3]
         left, top, right, bottom = (round(at * side) for at, side in zip(content, (width, height) * 2, strict=True))
         inner = frames[:, top:bottom, left:right]
-        search = find_split(inner)
-        if search.split is not None:
-            kind, score, boxes = search.split.kind, search.split.score, list(search.split.panes)
-        elif (inset := find_inset(inner)) is not None:
+        search, inset = find_split(inner), find_inset(inner)
+        if search.split is not None and (inset is None or search.split.score >= inset.score):
+            kind, score, boxes = str(search.split.kind), search.split.score, list(search.split.panes)
+        elif inset is not None:
             kind, score, boxes = "picture_in_picture", inset.score, [WHOLE, inset.box]
         else:
             return {"kind": "single", "score": round(1.0 - 0.5 * search.doubt, 4), "panes": [], **section}

@@ -67,9 +67,7 @@ class ObjectsEncoder:
         rows = self.batcher.submit_many([letterbox(evidence.frames[one], LONG_SIDE, GROUND) for one in chosen])
         embeddings = as_kept(np.stack(rows) if rows else np.zeros((0, 3 * len(CLASSES)), np.float32))
         times = np.asarray(evidence.frame_times_s, np.float64)[chosen]
-        return Encoding(
-            self.version, times, hop_of(times, evidence.duration_s), embeddings, self.scores_of(embeddings)
-        )
+        return Encoding(self.version, times, hop_of(times, evidence.duration_s), embeddings, self.scores_of(embeddings))
 
     def scores_of(self, embeddings: Row) -> Row:
         """The confidences [n, 80] among [n, 240]."""

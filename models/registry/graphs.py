@@ -4,8 +4,8 @@ The program is what `models.serving.graph` runs, on any device. A converter know
 manifest names by its sha256, takes only the operations that this file has, and folds batch-norms and activations into
 the convolutions. No code of a file is run. The program is kept among the tensors, as UTF-8 JSON under `PROGRAM`.
 
-A program is a list of steps, each `{"op", "in", "out", ...}`; the first step's input is `IMAGE`, and `output` steps name
-what is given back. Everything is [n, channels, h, w].
+A program is a list of steps, each `{"op", "in", "out", ...}`; the first step's input is `IMAGE`, and `output` steps
+name what is given back. Everything is [n, channels, h, w].
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -23,7 +23,6 @@ from .convert import ConversionFailed, Tensors, dequantised
 PROGRAM = "program"
 IMAGE = "image"
 TFLITE_SAME = 0
-TFLITE_RELU = 1
 
 Step = dict[str, Any]
 
@@ -199,72 +198,92 @@ def _fold(tensors: dict[str, np.ndarray], name: str, operation: str, constant: n
         tensors[f"{name}.bias"] = tensors[f"{name}.bias"] + (constant if operation == "Add" else -constant)
 
 
-def _convert_face(content: bytes) -> Tensors:
-    import tflite
+class _Face:
+    """A TensorFlow Lite graph on its way to a program."""
 
-    operations = {value: name for name, value in vars(tflite.BuiltinOperator).items() if isinstance(value, int)}
-    model = tflite.Model.GetRootAsModel(content, 0)
-    graph = model.Subgraphs(0)
-    constants: dict[int, np.ndarray] = {}
-    steps: list[Step] = []
-    tensors: dict[str, np.ndarray] = {}
+    plain: ClassVar[dict[str, tuple[str, int]]] = {"ADD": ("add", 2), "RELU": ("relu", 1), "RESHAPE": ("output", 1)}
+    """Operations that need nothing but their inputs, of which so many count."""
 
-    def shape(index: int) -> list[int]:
-        return [int(size) for size in graph.Tensors(index).ShapeAsNumpy()]
+    def __init__(self, model: Any) -> None:
+        import tflite
 
-    def options(operator: Any, kind: Any) -> Any:
+        self.formats: Any = tflite
+        self.model, self.graph = model, model.Subgraphs(0)
+        self.constants: dict[int, np.ndarray] = {}
+        self.steps: list[Step] = []
+        self.tensors: dict[str, np.ndarray] = {}
+        self.image = int(self.graph.InputsAsNumpy()[0])
+
+    def shape(self, index: int) -> list[int]:
+        return [int(size) for size in self.graph.Tensors(index).ShapeAsNumpy()]
+
+    def constant(self, index: int) -> np.ndarray:
+        known = self.constants.get(index)
+        return dequantised(self.model, self.graph.Tensors(index)) if known is None else known
+
+    def options(self, operator: Any, kind: Any) -> Any:
         table, found = operator.BuiltinOptions(), kind()
         found.Init(table.Bytes, table.Pos)
         return found
 
-    names = {int(graph.InputsAsNumpy()[0]): IMAGE}
-    for position in range(graph.OperatorsLength()):
-        operator = graph.Operators(position)
-        code = model.OperatorCodes(operator.OpcodeIndex())
-        kind = operations[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
+    def convolution(self, operator: Any, inputs: Sequence[int], out: int, depthwise: bool) -> None:
+        kinds = self.formats.DepthwiseConv2DOptions, self.formats.Conv2DOptions
+        said = self.options(operator, kinds[0] if depthwise else kinds[1])
+        weight, stride = self.constant(inputs[1]), said.StrideH()
+        before = after = 0
+        if said.Padding() == TFLITE_SAME:
+            total = max((self.shape(out)[1] - 1) * stride + weight.shape[1] - self.shape(inputs[0])[1], 0)
+            before, after = total // 2, total - total // 2
+        where = {
+            "pads": [before, before, after, after],
+            "dilations": [1, 1],
+            "strides": [stride, stride],
+            "group": weight.shape[3] if depthwise else 1,
+        }
+        name = _conv(self.steps, self.name(inputs[0]), str(out), where)
+        self.tensors[f"{name}.weight"] = weight.transpose((3, 0, 1, 2) if depthwise else (0, 3, 1, 2))
+        self.tensors[f"{name}.bias"] = self.constant(inputs[2])
+
+    def name(self, index: int) -> str:
+        return IMAGE if index == self.image else str(index)
+
+    def take(self, operator: Any, kind: str) -> None:
         inputs, out = [int(one) for one in operator.InputsAsNumpy()], int(operator.OutputsAsNumpy()[0])
-        source, made = [names.get(one, str(one)) for one in inputs], str(out)
+        step: Step = {"in": [self.name(inputs[0])], "out": str(out)}
         if kind == "DEQUANTIZE":
-            constants[out] = dequantised(model, graph.Tensors(inputs[0]))
+            self.constants[out] = self.constant(inputs[0])
         elif kind in {"CONV_2D", "DEPTHWISE_CONV_2D"}:
-            depthwise = kind == "DEPTHWISE_CONV_2D"
-            said = options(operator, tflite.DepthwiseConv2DOptions if depthwise else tflite.Conv2DOptions)
-            weight = constants.get(inputs[1])
-            weight = dequantised(model, graph.Tensors(inputs[1])) if weight is None else weight
-            bias = constants.get(inputs[2])
-            bias = dequantised(model, graph.Tensors(inputs[2])) if bias is None else bias
-            size, stride = weight.shape[1], said.StrideH()
-            before, after = (0, 0)
-            if said.Padding() == TFLITE_SAME:
-                total = max((shape(out)[1] - 1) * stride + size - shape(inputs[0])[1], 0)
-                before, after = total // 2, total - total // 2
-            pads = [before, before, after, after]
-            groups = weight.shape[3] if depthwise else 1
-            where = {"pads": pads, "dilations": [1, 1], "strides": [stride, stride], "group": groups}
-            name = _conv(steps, source[0], made, where)
-            tensors[f"{name}.weight"] = weight.transpose((3, 0, 1, 2) if depthwise else (0, 3, 1, 2))
-            tensors[f"{name}.bias"] = bias
-        elif kind == "ADD":
-            steps.append({"op": "add", "in": source, "out": made})
-        elif kind == "RELU":
-            steps.append({"op": "relu", "in": source, "out": made})
+            self.convolution(operator, inputs, out, kind == "DEPTHWISE_CONV_2D")
+        elif kind in self.plain:
+            op, count = self.plain[kind]
+            self.steps.append({**step, "op": op, "in": [self.name(one) for one in inputs[:count]]})
         elif kind == "MAX_POOL_2D":
-            steps.append({"op": "maxpool", "in": source, "out": made, "size": 2, "stride": 2, "pad": 0})
+            self.steps.append({**step, "op": "maxpool", "size": 2, "stride": 2, "pad": 0})
         elif kind == "PAD":
-            more = shape(out)[3] - shape(inputs[0])[3]
-            steps.append({"op": "channels", "in": source[:1], "out": made, "more": more})
+            more = self.shape(out)[3] - self.shape(inputs[0])[3]
+            self.steps.append({**step, "op": "channels", "more": more})
         elif kind == "RESIZE_BILINEAR":
-            said = options(operator, tflite.ResizeBilinearOptions)
+            said = self.options(operator, self.formats.ResizeBilinearOptions)
             if said.AlignCorners() or not said.HalfPixelCenters():
                 raise ConversionFailed("a resize between other points")
-            steps.append({"op": "bilinear", "in": source[:1], "out": made, "factor": 2})
-        elif kind == "RESHAPE":
-            steps.append({"op": "output", "in": source[:1], "out": made})
+            self.steps.append({**step, "op": "bilinear", "factor": 2})
         else:
             raise ConversionFailed(f"an operation {kind}")
-    if len(tensors) != 178 or sum(step["op"] == "output" for step in steps) != 2:
-        raise ConversionFailed(f"not the full-range face detector: {len(tensors)} tensors")
+
+
+def _convert_face(content: bytes) -> Tensors:
+    import tflite
+
+    operations = {value: name for name, value in vars(tflite.BuiltinOperator).items() if isinstance(value, int)}
+    face = _Face(tflite.Model.GetRootAsModel(content, 0))
+    for position in range(face.graph.OperatorsLength()):
+        operator = face.graph.Operators(position)
+        code = face.model.OperatorCodes(operator.OpcodeIndex())
+        face.take(operator, operations[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())])
+    steps = face.steps
+    if len(face.tensors) != 178 or sum(step["op"] == "output" for step in steps) != 2:
+        raise ConversionFailed(f"not the full-range face detector: {len(face.tensors)} tensors")
     # Boxes first, then scores, whatever their order in the file.
-    order = [str(int(one)) for one in graph.OutputsAsNumpy()]
+    order = [str(int(one)) for one in face.graph.OutputsAsNumpy()]
     steps.sort(key=lambda step: order.index(step["out"]) if step["op"] == "output" else -1)
-    return _kept(steps, tensors)
+    return _kept(steps, face.tensors)

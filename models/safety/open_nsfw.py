@@ -87,9 +87,7 @@ def prepare(frame: npt.NDArray[np.uint8]) -> Crop:
     """A frame [h, w, 3] RGB as the network sees it: [224, 224, 3] BGR."""
     size = (RESIZE_SIDE, RESIZE_SIDE)
     squeezed = cv2.resize(np.ascontiguousarray(frame), size, interpolation=cv2.INTER_AREA)
-    _, coded = cv2.imencode(
-        ".jpg", cv2.cvtColor(squeezed, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    )
+    _, coded = cv2.imencode(".jpg", cv2.cvtColor(squeezed, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     picture = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
     edge = (RESIZE_SIDE - INPUT_SIDE) // 2
     return np.ascontiguousarray(picture[edge : edge + INPUT_SIDE, edge : edge + INPUT_SIDE])

@@ -89,7 +89,9 @@ class Graph(nn.Module):
         if unknown or PROGRAM not in tensors:
             raise ValueError(f"operations that are not known here: {', '.join(sorted(unknown))}")
         last: dict[str, int] = {name: number for number, step in enumerate(self.steps) for name in step["in"]}
-        self.done_with = [[name for name in step["in"] if last[name] == number] for number, step in enumerate(self.steps)]
+        self.done_with = [
+            [name for name in step["in"] if last[name] == number] for number, step in enumerate(self.steps)
+        ]
         self.eval().requires_grad_(False)
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:

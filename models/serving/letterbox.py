@@ -34,9 +34,7 @@ def letterbox(frame: npt.NDArray[np.uint8], long_side: int, ground: int) -> Lett
     return Letterboxed(canvas, height, width)
 
 
-def suppress(
-    boxes: npt.NDArray[np.float32], scores: npt.NDArray[np.float32], overlap: float
-) -> npt.NDArray[np.intp]:
+def suppress(boxes: npt.NDArray[np.float32], scores: npt.NDArray[np.float32], overlap: float) -> npt.NDArray[np.intp]:
     """Non-maximum suppression: indices of the boxes [n, 4] (left, top, right, bottom) that stay, best first."""
     order = np.argsort(-scores, kind="stable")
     areas = np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0.0), axis=1)

@@ -1,4 +1,4 @@
-"""Which of the sampled frames the dearer encoders look at: a few a second, at least one of each shot, never too many."""
+"""Which of the sampled frames the dearer encoders look at: one a second or so, one of each shot, never too many."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class TextEncoder:
         engine = "EngineConfig.onnxruntime"
         self._read: Any = RapidOCR(
             params={
-                "Global.use_cls": False,  # upload pages are upright; a third network for each line costs more than it finds
+                "Global.use_cls": False,  # text over uploads is upright: a third network for each line is not worth it
                 "Global.log_level": "error",
                 "Det.limit_type": "max",
                 "Det.limit_side_len": LONG_SIDE,
