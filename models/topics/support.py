@@ -100,9 +100,13 @@ def load_map(taxonomy: Taxonomy, path: Path = PUBLISHED) -> EvidenceMap:
         0 < value < 1 for value in weight.values()
     ):
         faults.append("weights must be objects, faces, sound, sound_alone and text, between 0 and 1")
+    mapping = EvidenceMap(document["version"], weight, dict(document["objects"]), dict(document["sounds"]))
+    for topic in taxonomy.topics:
+        if set(mapping.sources_of(topic.id)) != set(topic.evidence) - {"picture", "hashtag"}:
+            faults.append(f"topic {topic.id!r}: the taxonomy names {topic.evidence}, not what is mapped to it")
     if faults:
         raise EvidenceMapError(f"{path.name}: {'; '.join(faults)}")
-    return EvidenceMap(document["version"], weight, dict(document["objects"]), dict(document["sounds"]))
+    return mapping
 
 
 def moments(evidence: Evidence) -> npt.NDArray[np.float64]:

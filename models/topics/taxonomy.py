@@ -19,7 +19,7 @@ CLASSES = {"imagenet-1k": 1000}
 """Class lists that a taxonomy may map from, with their length."""
 LANGUAGES = ("en", "it")
 """Languages in which every topic has a name."""
-EVIDENCE = ("picture", "hashtag")
+EVIDENCE = ("picture", "objects", "faces", "sound", "text", "hashtag")
 """What can support a topic. A hashtag can support every one."""
 ID_FORM = re.compile(r"[a-z][a-z0-9_]*(/[a-z][a-z0-9_]*)?")
 VERSION_FORM = re.compile(r"[a-z0-9-]+@[0-9]+")
@@ -38,7 +38,7 @@ class Topic:
     names: Mapping[str, str]
     """By language, ISO 639-1."""
     evidence: tuple[str, ...]
-    """What can support it, of `EVIDENCE`. Without `picture` it is never said of a picture."""
+    """What can support it, of `EVIDENCE`. Only `hashtag`: it is never said of what is seen or heard."""
     words: tuple[str, ...]
     """Words and phrases that support it, in a caption or as a hashtag."""
     hashtags: tuple[str, ...]
@@ -211,7 +211,7 @@ def _faults(topics: Sequence[Topic], class_count: int) -> Iterator[str]:
             if not topic.names.get(language, "").strip():
                 yield f"{where}: no name in {language!r}"
         if "hashtag" not in topic.evidence or set(topic.evidence) - set(EVIDENCE):
-            yield f"{where}: evidence must be 'hashtag' and may be 'picture'"
+            yield f"{where}: evidence must hold 'hashtag', and may hold {', '.join(EVIDENCE[:-1])}"
         if ("picture" in topic.evidence) != (topic.id in seen_by_picture):
             yield f"{where}: says 'picture' where no class maps to it, or the other way round"
     yield from _doubly_claimed(topics, class_count)
