@@ -180,6 +180,7 @@ _TOPIC_KEYS = (
     "mean_f1",
     "topics_tested",
     "ece_first",
+    "ece_all",
 )
 _TOPIC_TITLES = (
     "clips",
@@ -190,7 +191,8 @@ _TOPIC_TITLES = (
     "topics a clip",
     "mean F1",
     "over topics",
-    "calibration error",
+    "calibration error, first",
+    "calibration error, all said",
 )
 _EVENT_KEYS = (
     "effects",

@@ -85,6 +85,7 @@ def figures(given: Sequence[Answer]) -> dict[str, Any]:
         "precision_first_exact": _share(sum(a.exact for a in spoken), len(spoken)),
         "precision_all": _share(sum(right for _, right in pairs), len(pairs)),
         "topics_per_clip": round(len(pairs) / max(len(given), 1), 3),
+        "ece_all": expected_calibration_error(pairs),
         "ece_first": expected_calibration_error([(a.scores[0], a.right) for a in spoken]),
     }
 
