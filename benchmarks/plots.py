@@ -69,7 +69,8 @@ def confusion_plot(counts: Mapping[tuple[str, str], int], cell: int = 24) -> str
                 f"<title>{escape(truth)}, said {escape(said)}: {n}</title></rect>"
             )
             if n:
-                parts.append(_text(x + cell / 2, y + cell / 2 + 4, str(n)))
+                light = "#fff" if n / total > 0.4 else INK  # readable on the dark cells too
+                parts.append(_text(x + cell / 2, y + cell / 2 + 4, str(n), colour=light))
     return _svg(left + len(columns) * cell + 50, top + len(rows) * cell + 10, parts)
 
 

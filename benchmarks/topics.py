@@ -29,8 +29,8 @@ HONESTLY = (
     " got another topic; the ridge and the rule for the thresholds (most precision at a coverage of 0.87 on the dev"
     " half) were settled with both halves' figures in view. Only three clips show something that the taxonomy lacks,"
     " more than half are cut-outs on a plain ground, and both halves come from the same folders: uploads are more"
-    " varied, so expect less of them. With a topic's examples all left out of the fit the head does no better on it"
-    " than the classes alone.\n"
+    " varied, so expect less of them. A topic without examples is answered a little worse"
+    " than by the classes alone: [topics_unseen.md](topics_unseen.md).\n"
 )
 Example = tuple[Item, Evidence]
 

@@ -83,7 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     ]
     body = table(("left out", "clips", "head without them", "classes alone"), [*rows, ("all", "", fitted, classes)])
-    body += f"\nPrecision of the first topic at coverage {COVERAGE}, of raw probabilities, a child from {SURE} on.\n"
+    body += f"\nPrecision of the first topic at coverage {COVERAGE}, of uncalibrated probabilities,"
+    body += f" a child from {SURE} on.\n"
     data = {"groups": [list(row) for row in rows], "all": [fitted, classes]}
     write(
         NAME,

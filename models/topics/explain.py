@@ -61,7 +61,8 @@ def explain(tagger: TopicsTagger, evidence: Evidence, top: int = 5) -> dict[str,
             }
         )
     spoke = {name for one in ranges for name in _keys(one["evidence"])}
-    there = {{"yamnet": "sound"}.get(name, name) for name in evidence.encodings} & {*tables, *_READ}
+    with_rows = [name for name, encoding in evidence.encodings.items() if len(encoding.times_s)]
+    there = {"sound" if name == "yamnet" else name for name in with_rows} & {*tables, *_READ}
     return {
         "version": tagger.version,
         "topics": said,
