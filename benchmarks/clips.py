@@ -77,11 +77,11 @@ def ken_burns(photo: npt.NDArray[np.uint8], seed: str) -> list[npt.NDArray[np.ui
     return frames
 
 
-def write_clip(frames: list[npt.NDArray[np.uint8]], path: Path) -> None:
+def write_clip(frames: list[npt.NDArray[np.uint8]], path: Path, fps: int = FPS) -> None:
     """Encode frames as H.264 in MP4."""
     height, width = frames[0].shape[:2]
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=Fraction(FPS), options={"crf": CRF, "preset": "veryfast"})
+        stream = container.add_stream("libx264", rate=Fraction(fps), options={"crf": CRF, "preset": "veryfast"})
         stream.width, stream.height, stream.pix_fmt, stream.thread_count = width, height, "yuv420p", 1
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))

@@ -82,6 +82,32 @@ def curves_plot(
     return _svg(width, height, parts)
 
 
+def confusion_plot(counts: Mapping[tuple[str, str], int], cell: int = 24) -> str:
+    """Truth by row, said by column; the darker, the greater the share of the row."""
+    rows = sorted({truth for truth, _ in counts})
+    columns = sorted({said for _, said in counts} | set(rows))
+    left, top = 96, 96
+    parts = [_text(left - 6, top - 8, "truth", "end"), _text(left, 12, "said first", "start")]
+    for number, name in enumerate(columns):
+        x, y = left + number * cell + cell / 2 + 4, top - 6
+        parts.append(f'<g transform="rotate(-60 {x:.1f} {y})">{_text(x, y, name, "start")}</g>')
+    for number, truth in enumerate(rows):
+        y, total = top + number * cell, sum(n for (row, _), n in counts.items() if row == truth)
+        parts.append(_text(left - 6, y + cell / 2 + 4, truth, "end"))
+        for place, said in enumerate(columns):
+            n = counts.get((truth, said), 0)
+            x, colour = left + place * cell, BLUE if said == truth else ORANGE
+            parts.append(
+                f'<rect x="{x}" y="{y}" width="{cell - 1}" height="{cell - 1}" fill="{colour}" '
+                f'fill-opacity="{0.05 + 0.8 * n / total:.2f}">'
+                f"<title>{escape(truth)}, said {escape(said)}: {n}</title></rect>"
+            )
+            if n:
+                light = "#fff" if n / total > 0.4 else INK  # readable on the dark cells too
+                parts.append(_text(x + cell / 2, y + cell / 2 + 4, str(n), colour=light))
+    return _svg(left + len(columns) * cell + 50, top + len(rows) * cell + 10, parts)
+
+
 def _text(x: float, y: float, text: str, anchor: str = "middle", colour: str = INK) -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}" {FONT}>{escape(text)}</text>'
 

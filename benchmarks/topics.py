@@ -1,36 +1,37 @@
-"""How right the topics are: figures on photo clips, and the fit of the calibration on the dev half."""
+"""How right the topics are: figures on photo clips."""
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from scipy.optimize import minimize
 
 from models.protocol import Evidence
-from models.topics.calibration import Calibration
-from models.topics.ranges import frame_edges
 from models.topics.tagger import TopicsTagger
 from models.topics.taxonomy import Taxonomy
 
-from .report import table, today
+from .report import Bar, table
 from .truths import Item
 
 ECE_BINS = 10
-FIT_FLOOR = 0.02
-"""Topics whose pooled probability is below this on a clip take no part in the fit: thousands of easy zeros."""
-TARGET_PRECISION = 0.87
-"""Of the first topic on the dev half, aimed at by the thresholds: more than the bar, to hold on media not met yet.
-Higher costs coverage (precision 0.93 at coverage 0.63, 0.81 at 0.83, measured on that half)."""
-THRESHOLDS = tuple(round(0.3 + 0.05 * step, 2) for step in range(11))
-"""Tried for each level."""
-
+PRECISION_BAR, COVERAGE_BAR, F1_BAR, ECE_BAR = 0.92, 0.85, 0.80, 0.05
+HONESTLY = (
+    "The topics' head, its calibration and its thresholds are fitted on the dev half by `python -m"
+    " benchmarks.topics_head`; the halves are split by a hash of the subject's name. The dev half's answers here are"
+    " those of heads that were fitted without the clip's subject (ten folds); the thresholds were chosen on these"
+    " very answers, so of the two halves the test half is the honest one. A first topic is right when the truth"
+    " names it or, as a coarse answer, names one of its children; the share that needs no such leniency is beside"
+    " it. Truth: `benchmarks/truth/`.\n\n"
+    "Not blind: after a look at the dev half's misses, four classes (can opener, hook, letter opener, lumbermill)"
+    " got another topic; the ridge and the rule for the thresholds (most precision at a coverage of 0.87 on the dev"
+    " half) were settled with both halves' figures in view. Only three clips show something that the taxonomy lacks,"
+    " more than half are cut-outs on a plain ground, and both halves come from the same folders: uploads are more"
+    " varied, so expect less of them. A topic without examples is answered a little worse"
+    " than by the classes alone: [topics_unseen.md](topics_unseen.md).\n"
+)
 Example = tuple[Item, Evidence]
 
 
@@ -84,6 +85,7 @@ def figures(given: Sequence[Answer]) -> dict[str, Any]:
         "precision_first_exact": _share(sum(a.exact for a in spoken), len(spoken)),
         "precision_all": _share(sum(right for _, right in pairs), len(pairs)),
         "topics_per_clip": round(len(pairs) / max(len(given), 1), 3),
+        "ece_all": expected_calibration_error(pairs),
         "ece_first": expected_calibration_error([(a.scores[0], a.right) for a in spoken]),
     }
 
@@ -154,87 +156,33 @@ def expected_calibration_error(pairs: Sequence[tuple[float, bool]]) -> float | N
     return float(sum(abs(score - right) * n for score, right, n in reliability(pairs)) / len(pairs))
 
 
-def fit(examples: Sequence[Example], taxonomy: Taxonomy, encoder: str) -> Calibration:
-    """Fit temperature and both logistic curves by maximum likelihood, then a threshold for each level.
-
-    Each clip gives the topics whose pooled probability is not negligible, with the truth's verdict. The thresholds are
-    those with the most coverage at which the precision of the first topic on these clips reaches the target.
-    """
-    second = taxonomy.parents >= 0
-    truth = np.array([[t.id in acceptable(item) for t in taxonomy.topics] for item, _ in examples])
-
-    def build(parameters: npt.NDArray[np.float64], threshold: tuple[float, float] = (0.5, 0.5)) -> Calibration:
-        log_t, slope_1, offset_1, slope_2, offset_2 = parameters
-        slopes = (float(np.exp(slope_1)), float(np.exp(slope_2)))
-        return Calibration(
-            encoder, taxonomy.version, float(np.exp(log_t)), slopes, (float(offset_1), float(offset_2)), threshold
-        )
-
-    frames = np.concatenate([e.encodings["picture"].scores for _, e in examples])
-    starts = np.cumsum([0, *(len(e.encodings["picture"].scores) for _, e in examples)])
-    matrix = taxonomy.matrix.astype(np.float64)
-
-    def pooled(calibration: Calibration) -> npt.NDArray[np.float64]:
-        """[clips, topics]: topic probability, averaged over each clip."""
-        sums = np.add.reduceat(calibration.cool(frames) @ matrix, starts[:-1], axis=0)
-        return np.asarray(sums / np.diff(starts)[:, None])
-
-    def loss(parameters: npt.NDArray[np.float64]) -> float:
-        calibration = build(parameters)
-        score = np.clip(calibration.scores(pooled(calibration), second), 1e-6, 1 - 1e-6)
-        nll = -np.where(truth, np.log(score), np.log(1 - score)) * takes_part
-        # A weak pull towards the plain curve keeps it sane where a level has few examples.
-        return float(nll.sum() / takes_part.sum() + 1e-3 * np.square(parameters).sum())
-
-    takes_part = pooled(build(np.zeros(5))) >= FIT_FLOOR
-    found = minimize(loss, np.zeros(5), method="Nelder-Mead", options={"maxiter": 300, "xatol": 1e-3, "fatol": 1e-5})
-    return _with_thresholds(build, found.x, examples, taxonomy)
+def bars(parts: dict[str, Any]) -> list[Bar]:
+    """The topics' bars, on the half that nothing was fitted on, and on all."""
+    rows = []
+    for half, note in (("test", "test half"), ("both", "all; dev half by folds")):
+        seen = parts[half]["topics"]
+        first = "first topic of photo clips"
+        rows += [
+            Bar(f"{first}, precision where one is given", seen["precision_first"], PRECISION_BAR, note=note),
+            Bar(f"{first}, coverage", seen["coverage"], COVERAGE_BAR, note=note),
+            Bar(f"topics, mean F1 over {seen['topics_tested']} topics", seen["mean_f1"], F1_BAR, note=note),
+            Bar(f"{first}, expected calibration error", seen["ece_first"], ECE_BAR, sense="<=", note=note),
+        ]
+    return rows
 
 
-def _with_thresholds(
-    build: Any, parameters: npt.NDArray[np.float64], examples: Sequence[Example], taxonomy: Taxonomy
-) -> Calibration:
-    """The pair of thresholds with the most coverage among those that reach the target precision on these clips."""
-    plain = TopicsTagger(taxonomy, build(parameters))
-    prepared = [
-        (item, plain.pooled(e.encodings["picture"], e), frame_edges(e.frame_times_s, e.shots, e.duration_s))
-        for item, e in examples
-    ]
-    best: tuple[float, float, Calibration] | None = None
-    for low, high in itertools.product(THRESHOLDS, THRESHOLDS):
-        tagger = TopicsTagger(taxonomy, build(parameters, (high, low)))
-        given = []
-        for item, pooled, edges in prepared:
-            said = tagger.select(tagger.findings(pooled, edges, {}))
-            given.append(Answer(item, tuple(f.topic for f in said), tuple(f.score for f in said)))
-        seen = figures(given)
-        reached = min(seen["precision_first"] or 0.0, TARGET_PRECISION)
-        # Among equals, coverage first, and of that rather a child than its parent.
-        rank = (reached, (seen["coverage"] or 0.0) + 0.3 * (seen["precision_first_exact"] or 0.0))
-        if best is None or rank > best[:2]:
-            best = (*rank, tagger.calibration)
-    assert best is not None
-    return best[2]
-
-
-def write_calibration(calibration: Calibration, path: Path, clips: int) -> None:
-    """Write `calibration.toml`, with how it came about."""
-    levels = "\n".join(
-        f"[{name}]\nslope = {calibration.slope[i]:.4f}\noffset = {calibration.offset[i]:.4f}\n"
-        f"threshold = {calibration.threshold[i]:.2f}\n"
-        for i, name in enumerate(("first_level", "second_level"))
+def confusion_matrix(given: Sequence[Answer]) -> dict[tuple[str, str], int]:
+    """Clips by (first level of the truth, first level of what was said first); `-`: nothing."""
+    counts = Counter(
+        ((a.item.accept[0] if a.item.accept else "-").partition("/")[0], (_agreed(a) or "-").partition("/")[0])
+        for a in given
     )
-    path.write_text(
-        "# From summed class probability to score. Written by `python -m benchmarks.taggers --fit`; do not edit.\n"
-        "#\n"
-        "# Method: one temperature on the 1000 class probabilities, then a logistic curve on the logit of what is\n"
-        "# pooled, for topics of the first and of the second level, by maximum likelihood; thresholds by the most\n"
-        f"# coverage at which the first topic's precision reaches {TARGET_PRECISION} on the same clips.\n"
-        f"# Data: the dev half of the photo clips of benchmarks/truth/photos.toml, {clips} clips; {today()}.\n\n"
-        f'encoder = "{calibration.encoder}"\ntaxonomy = "{calibration.taxonomy}"\n'
-        f"temperature = {calibration.temperature:.4f}\n\n{levels}",
-        encoding="utf-8",
-    )
+    return dict(counts)
+
+
+def _agreed(answer: Answer) -> str | None:
+    """What was said first; where it is right, the truth's first name for it: the diagonal holds what is right."""
+    return answer.item.accept[0] if answer.right else answer.first
 
 
 def _share(part: int, whole: int) -> float | None:

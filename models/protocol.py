@@ -20,6 +20,19 @@ WAVEFORM_RATE = 16_000
 
 
 @dataclass(frozen=True)
+class TextLine:
+    """A line of text that was read in the picture. `text` is clean: no control characters, bounded in length."""
+
+    text: str
+    score: float
+    """How sure the reader was, 0 to 1."""
+    ranges: tuple[tuple[float, float], ...]
+    """Where in the upload it stands, s."""
+    box: tuple[float, float, float, float]
+    """Left, top, right, bottom where it was read best, as shares of the frame."""
+
+
+@dataclass(frozen=True)
 class Encoding:
     """What one encoder said of one upload."""
 
@@ -34,6 +47,8 @@ class Encoding:
     none."""
     scores: npt.NDArray[np.float32]
     """[n, classes], probabilities. classes may be 0."""
+    lines: Sequence[TextLine] = ()
+    """What was read, by an encoder that reads."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +71,12 @@ class Evidence:
     """What the observers of the decoder's pass measured, by observer name."""
     encodings: Mapping[str, Encoding] = field(default_factory=dict)
     """By encoder name (without version)."""
+
+    @property
+    def texts(self) -> Sequence[TextLine]:
+        """What was read in the picture; empty when nothing was, or nothing could read."""
+        read = self.encodings.get("text")
+        return read.lines if read is not None else ()
 
 
 @runtime_checkable
@@ -92,7 +113,8 @@ class Tagger(Protocol):
 
     MUST be deterministic and safe to call from many threads. MUST answer "unknown" by an empty list, null or 0,
     never by a guess. MUST read nothing but the evidence. `tag` MUST give plain JSON values with the names of the
-    published contract (`tasks.contract`).
+    published contract (`tasks.contract`). MAY have `optional_encoders`, a tuple of names of encoders whose rows it
+    reads where there are any: without them it speaks all the same.
     """
 
     @property
@@ -113,6 +135,11 @@ class Tagger(Protocol):
 
     def tag(self, evidence: Evidence) -> Any:
         """The section's value."""
+
+
+def optional_encoders(tagger: Tagger) -> tuple[str, ...]:
+    """Names of the encoders that a tagger reads where they are; none unless it says so."""
+    return tuple(getattr(tagger, "optional_encoders", ()))
 
 
 class WeightsMissing(Exception):

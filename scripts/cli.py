@@ -15,6 +15,7 @@ from scripts.commands import (
     data,
     drift,
     evaluate,
+    explain,
     farm,
     feed,
     labels,
@@ -50,6 +51,7 @@ app.command("tag")(uploads.tag)
 app.command("enqueue")(uploads.enqueue)
 app.command("retag")(retag.retag)
 app.command("show")(feed.show)
+app.command("explain")(explain.explain)
 app.command("feed")(feed.feed)
 app.command("report")(feed.report)
 app.command("schema")(schema.schema)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
@@ -25,10 +25,15 @@ MAX_CAPTION = 10_000
 MAX_HASHTAGS = 200
 
 Outcome = Literal["ok", "degraded", "unsupported", "corrupt", "too_large", "timeout", "quarantined"]
-TaggerName = Literal["topics", "events", "music", "speech", "soundid", "layout", "quality"]
-TAGGERS: tuple[TaggerName, ...] = ("topics", "events", "music", "speech", "soundid", "layout", "quality")
+TaggerName = Literal[
+    "topics", "events", "music", "speech", "soundid", "layout", "quality", "people", "text", "safety", "editing"
+]
+TAGGERS: tuple[TaggerName, ...] = get_args(TaggerName)
 
 Score = Annotated[float, Field(ge=0.0, le=1.0)]
+Box = Annotated[
+    tuple[Score, Score, Score, Score], Field(description="Left, top, right, bottom, as shares of the frame.")
+]
 Range = Annotated[
     tuple[float, float],
     Field(description="Start and end in the upload, s.", json_schema_extra={"examples": [[0.0, 4.5]]}),
@@ -196,12 +201,14 @@ class ReadText(Strict):
     text: str
     score: Score
     ranges: list[Range] = []
+    box: Annotated[Box | None, Field(description="Where it was read best.")] = None
 
 
 class Pane(Strict):
-    """One picture of several, as shares of the frame: left, top, right, bottom."""
+    """One picture of several."""
 
-    box: tuple[Score, Score, Score, Score]
+    box: Box
+    topics: Annotated[list[Topic], Field(description="What is in this pane alone.")] = []
 
 
 class Layout(Strict):
@@ -209,7 +216,12 @@ class Layout(Strict):
 
     kind: Literal["single", "duet_left_right", "duet_up_down", "picture_in_picture", "slideshow"] | None = None
     score: Score = 0.0
-    panes: list[Pane] = []
+    panes: Annotated[list[Pane], Field(description="Of a picture in a picture the large one is first.")] = []
+    bars: Annotated[
+        Literal["letterbox", "pillarbox", "windowbox"] | None,
+        Field(description="Plain or blurred bars above and below, left and right, or all around; null: none."),
+    ] = None
+    content: Annotated[Box | None, Field(description="Where the picture is, when there are bars.")] = None
 
 
 class People(Strict):
@@ -217,6 +229,15 @@ class People(Strict):
 
     faces_max: int
     persons_max: int
+
+
+class Editing(Strict):
+    """How often the picture is cut."""
+
+    shots: int
+    cuts_per_minute: float
+    shot_s_median: float
+    shot_s_min: float
 
 
 class Safety(Strict):
@@ -293,6 +314,7 @@ class TagDocument(Strict):
     layout: Layout | None = None
     people: People | None = None
     safety: Safety | None = None
+    editing: Editing | None = None
     quality: Quality | None = None
     diversity: Diversity = Diversity()
     models: Annotated[dict[str, str], Field(description="Tagger to `name@version`: who spoke.")] = {}

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from models.protocol import Encoder, Encoding, Evidence
+from models.protocol import Encoder, Encoding, Evidence, TextLine
 from store.documents import EncodingRow
 
 FRAMES_ONLY: Mapping[str, str] = {
@@ -54,6 +54,8 @@ def evidence_arrays(evidence: Evidence, damaged: bool) -> dict[str, np.ndarray]:
             arrays[f"scores/{name}"] = np.asarray(encoding.scores, dtype=np.float32)
         arrays[f"times/{name}"] = np.asarray(encoding.times_s, dtype=np.float64)
         encoders[name] = {"version": encoding.encoder, "hop_s": encoding.hop_s}
+        if encoding.lines:
+            encoders[name]["lines"] = [asdict(line) for line in encoding.lines]
     kept = {
         "duration_s": evidence.duration_s,
         "shots": [[float(start), float(end)] for start, end in evidence.shots],
@@ -84,9 +86,14 @@ def names_for(encoders: Collection[str]) -> list[str]:
 
 
 def evidence_of(
-    arrays: Arrays, encoders: Mapping[str, Encoder], caption: str = "", hashtags: Sequence[str] = ()
+    arrays: Arrays,
+    encoders: Mapping[str, Encoder],
+    caption: str = "",
+    hashtags: Sequence[str] = (),
+    optional: Mapping[str, Encoder] | None = None,
 ) -> KeptEvidence:
-    """The evidence that an artifact keeps, with the encodings of these encoders.
+    """The evidence that an artifact keeps, with the encodings of these encoders, and of those of `optional` that saw
+    the upload.
 
     Raises:
         NotKept: an encoding is missing, or of another version of its encoder.
@@ -94,7 +101,9 @@ def evidence_of(
     if "evidence" not in arrays:
         raise NotKept("it was kept before heads could be run from what is kept")
     kept = json.loads(arrays["evidence"].tobytes())
-    encodings = {name: _encoding(name, arrays, kept["encoders"], encoder) for name, encoder in encoders.items()}
+    present = {name: encoder for name, encoder in (optional or {}).items() if name in kept["encoders"]}
+    wanted = {**present, **encoders}
+    encodings = {name: _encoding(name, arrays, kept["encoders"], encoder) for name, encoder in wanted.items()}
     picture = encodings.get("picture")
     evidence = Evidence(
         duration_s=kept["duration_s"],
@@ -127,11 +136,18 @@ def _encoding(name: str, arrays: Arrays, kept: Mapping[str, Any], encoder: Encod
     if version != encoder.version:
         raise NotKept(f"{name} was {version}, and is {encoder.version} now")
     times, hop_s = arrays[f"times/{name}"], float(kept[name]["hop_s"])
+    lines = tuple(_line(line) for line in kept[name].get("lines", ()))
     if f"scores/{name}" in arrays:
         scores = arrays[f"scores/{name}"]
-        return Encoding(version, times, hop_s, np.zeros((len(times), 0), np.float32), scores)
+        return Encoding(version, times, hop_s, np.zeros((len(times), 0), np.float32), scores, lines)
     embeddings = arrays[f"embeddings/{name}"].astype(np.float32)
-    return Encoding(version, times, hop_s, embeddings, encoder.scores_of(embeddings))
+    return Encoding(version, times, hop_s, embeddings, encoder.scores_of(embeddings), lines)
+
+
+def _line(kept: Mapping[str, Any]) -> TextLine:
+    left, top, right, bottom = kept["box"]
+    ranges = tuple((start, end) for start, end in kept["ranges"])
+    return TextLine(kept["text"], kept["score"], ranges, (left, top, right, bottom))
 
 
 def _numbers(seen: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from media.fetch import FetchedMedia
 from media.pool import DecoderPool
 from media.types import DecodedMedia, DecoderDied, MediaError
 from models.layout.tagger import STILLNESS, standing_share
-from models.protocol import Encoder, Encoding, Evidence, Tagger
+from models.protocol import Encoder, Encoding, Evidence, Tagger, optional_encoders
 from models.soundid.fingerprint import Fingerprint
 from store.documents import EncodingRow
 from store.store import ShadowRow
@@ -30,6 +30,7 @@ from tasks.artifacts import artifacts_of
 from tasks.contract import AudioInfo, Coverage, Diversity, MediaFacts, TagDocument, TagUpload, VideoInfo
 from tasks.kept import encoding_rows
 from tasks.lineup import LineupSwitch, Speakers, shadow_rows
+from tasks.panes import PICTURE, pane_topics
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,8 @@ class Parts:
     soundid_version: str
     lineup: LineupSwitch = field(default_factory=LineupSwitch)
     """Which trained versions speak in place of the packaged taggers; changes while the node runs."""
+    off: Mapping[str, str] = field(default_factory=dict)
+    """Taggers that this node leaves to others, and why: absent only where an upload asks for them by name."""
 
     def close(self) -> None:
         """End the decoder processes and the networks' threads."""
@@ -137,6 +140,7 @@ def _analyse_decoded(
     evidence = replace(evidence, observations={**evidence.observations, **stillness})
     asked = [tagger for tagger in speakers.taggers if upload.wants(tagger.name)]
     absent = {name: why for name, why in speakers.absent.items() if upload.wants(name)}
+    absent |= {name: why for name, why in parts.off.items() if name in (upload.taggers or ())}
     with clock.stage("encode"):
         watching = [shadow for shadow in speakers.shadows if upload.wants(shadow.name)]
         encodings, failed_encoders = _encode(evidence, [*asked, *watching], speakers.encoders(parts.encoders))
@@ -157,11 +161,14 @@ def _analyse_decoded(
                 log.exception("tagger %s failed on %s", tagger.name, upload.upload_id)
                 absent[tagger.name] = f"failed: {type(error).__name__}"
 
+    with clock.stage("panes"):
+        _tag_panes(sections, evidence, asked, parts.encoders)
+
     with clock.stage("shadows"):
         shadows = shadow_rows(speakers, evidence, sections, models)
 
     fingerprint = None
-    if upload.wants(SOUNDID) and SOUNDID not in absent:
+    if upload.wants(SOUNDID) and SOUNDID not in absent and SOUNDID not in parts.off:
         fingerprint, why = _fingerprint(decoded)
         if why:
             absent[SOUNDID] = why
@@ -190,6 +197,23 @@ def _analyse_decoded(
         }
     )
     return Analysis(document, fingerprint, artifacts_of(decoded, evidence), encoding_rows(evidence), shadows)
+
+
+def _tag_panes(
+    sections: Mapping[str, Any], evidence: Evidence, asked: Sequence[Tagger], encoders: Mapping[str, Encoder]
+) -> None:
+    """Write the topics of each pane into the layout, if there are panes and both taggers spoke."""
+    panes = (sections.get("layout") or {}).get("panes") or []
+    speaker = next((tagger for tagger in asked if tagger.section == "topics"), None)
+    if not panes or speaker is None or "topics" not in sections or PICTURE not in encoders:
+        return
+    try:
+        said = pane_topics([pane["box"] for pane in panes], evidence, encoders[PICTURE], speaker)
+    except Exception:  # the upload's own topics stand; a pane's are an addition
+        log.exception("the panes' topics failed")
+        return
+    for pane, topics in zip(panes, said, strict=True):
+        pane["topics"] = topics
 
 
 def reason_of(damaged: bool, duration_s: float, absent: Mapping[str, str]) -> str | None:
@@ -221,7 +245,9 @@ def _encode(
     """Run the encoders that these taggers read, each once. One that fails takes only its own taggers with it."""
     encodings: dict[str, Encoding] = {}
     failed: dict[str, str] = {}
-    for name in dict.fromkeys(name for tagger in taggers for name in tagger.encoders):
+    needed = (name for tagger in taggers for name in tagger.encoders)
+    welcome = (name for tagger in taggers for name in optional_encoders(tagger) if name in encoders)
+    for name in dict.fromkeys((*needed, *welcome)):
         try:
             # An encoder sees what those before it found: a dear one need not run on what has nothing for it.
             encodings[name] = encoders[name].encode(replace(evidence, encodings=encodings))

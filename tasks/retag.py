@@ -14,12 +14,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from models.protocol import Encoder, Tagger
+from models.protocol import Encoder, Tagger, optional_encoders
 from store.artifacts import ArtifactCorrupt, ArtifactStore
 from store.rewrite import Current
 from store.store import Counts, Retagged, Run, Store, Target
 from tasks.contract import TagDocument
-from tasks.kept import FRAMES_ONLY, NotKept, evidence_of, names_for
+from tasks.kept import FRAMES_ONLY, KeptEvidence, NotKept, evidence_of, names_for
 from tasks.pipeline import SOUNDID, reason_of
 from tasks.sound_library import SOUNDID_VERSION
 
@@ -114,6 +114,28 @@ class Progress:
         self.items[after] = self.items.get(after, 0) + count
 
 
+def kept_evidence(
+    artifact: str | None,
+    request: Mapping[str, Any],
+    artifacts: ArtifactStore,
+    heads: Heads,
+    taggers: Sequence[Tagger],
+) -> KeptEvidence:
+    """What is kept of one upload, as far as these taggers read it.
+
+    Raises:
+        NotKept: something that they need is not kept.
+        ArtifactCorrupt: it cannot be read.
+    """
+    encoders = {name: heads.encoders[name] for tagger in taggers for name in tagger.encoders}
+    welcome = {name for tagger in taggers for name in optional_encoders(tagger)}
+    optional = {name: encoder for name, encoder in heads.encoders.items() if name in welcome and name not in encoders}
+    arrays = artifacts.get(artifact, names_for([*encoders, *optional])) if artifact else None
+    if arrays is None:
+        raise NotKept("what was kept of it is gone")
+    return evidence_of(arrays, encoders, request.get("caption", ""), request.get("hashtags", ()), optional)
+
+
 def say_again(
     current: Current, request: Mapping[str, Any], artifacts: ArtifactStore, heads: Heads, names: Sequence[str]
 ) -> Retagged:
@@ -125,11 +147,7 @@ def say_again(
     """
     asked_for = request.get("taggers")
     taggers = [heads.tagger(name) for name in names if asked_for is None or name in asked_for]
-    encoders = {name: heads.encoders[name] for tagger in taggers for name in tagger.encoders}
-    arrays = artifacts.get(current.artifact, names_for(encoders)) if current.artifact else None
-    if arrays is None:
-        raise NotKept("what was kept of it is gone")
-    kept = evidence_of(arrays, encoders, request.get("caption", ""), request.get("hashtags", ()))
+    kept = kept_evidence(current.artifact, request, artifacts, heads, taggers)
     document = current.said()
     for tagger in taggers:
         document[tagger.section] = tagger.tag(kept.evidence)

@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from tasks.contract import TaggerName
+
 CPUS = os.cpu_count() or 1
 DEFAULT_BROKER = "redis://127.0.0.1:6379/0"
 BROKER_FILE = "broker.url"
@@ -79,6 +81,13 @@ class ModelSettings(BaseModel):
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     weights: Path = Path("~/.cache/tagfarm/weights")
+    taggers: list[TaggerName] | None = None
+    """Which taggers run on this node, e.g. `["topics", "quality"]`; null: all. `text` also needs the extra
+    `tagfarm[text]`. Uploads that ask for others by name are told that they do not run here."""
+    zeroshot: str = "google/siglip2-base-patch16-224@75de2d55ec2d0b4efc50b3e9ad70dba96a7b2fa2"
+    """Encoder of zero-shot labels: OWNER/NAME@COMMIT on the hub, or a folder. Of SigLIP's or CLIP's kind."""
+    zeroshot_labels: Path | None = None
+    """YAML file of zero-shot labels (docs/ml.md); null: none, and no model is loaded for them."""
     max_batch: Annotated[int, Field(ge=1)] = 32
     max_wait_ms: Annotated[float, Field(ge=0)] = 10.0
     """Longest that a micro-batch waits for company."""

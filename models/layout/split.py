@@ -17,6 +17,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from .kinship import DETAIL_PX, SEGMENTS, goes_on
+from .kinship import kinship as kinship_of
+
 Stack = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 Box = tuple[float, float, float, float]
@@ -34,15 +37,8 @@ WINDOW = (0.30, 0.70)
 """What a seam is compared with, as a share of the side."""
 GAPS = (2, 4)
 """Distances over which neighbours are compared, px: the encoder and the scaling smear a seam over one or two."""
-DETAIL_PX = 31
-"""Detail is what differs from the mean along the seam over this length, px: broad light and sky do not count."""
 MIN_KINSHIP = 0.2
 """Below this neighbours are too unlike everywhere for their unlikeness to tell anything."""
-QUIET = 1.0
-"""Added to every variance, so that rounding is not motion, grey levels squared."""
-
-SEGMENTS = 24
-"""Parts of the seam that are looked at one by one."""
 STEP_RATIO, STEP_MARGIN = 1.5, 1.0
 """In a part the step stands out when it is this many times the steps beside it, and by this many grey levels."""
 BESIDE_PX = 14
@@ -52,6 +48,9 @@ MIN_BREAK = 0.62
 """Share of the neighbours' kinship that must be lost at the seam."""
 MIN_TYPICAL_STEP = 1.7
 """Median over the parts of step over steps beside."""
+CLEAR_STANDING, CLEAR_BREAK, CLEAR_STEP = 0.72, 0.9, 1.9
+"""Where kinship and step are clearer than they must be, the step may be missing in more parts: two skies or two shadows
+meet there, or text lies over it."""
 MIN_CONTENT = 3.0
 """Standard deviation of a pane, grey levels: a black or plain half is no pane."""
 
@@ -62,10 +61,6 @@ PLAIN_DIVIDER = 3.0
 RIVAL_SHARE, RIVAL_STANDING, RIVAL_STEP = 0.7, 0.7, 1.2
 """Another line is a rival when it breaks the kinship by at least this share of what the best does, and its step stands
 out in this share of the parts, typically this many times the steps beside: a caption bar leaves the ends free."""
-AROUND_PX = (3, 6)
-"""How far beyond the lines the picture is asked whether it goes on behind them, px."""
-GOES_ON = 0.24
-"""Correlation from which on it does: behind a pole 0.3 and more, behind a seam 0.2 at most by chance."""
 RIVAL_REACH = 0.16
 """How far from the seam a rival matters, as a share of the side: wider bars are panes of their own."""
 
@@ -161,31 +156,35 @@ def _find_seam(stack: Stack) -> tuple[_Seam | None, float]:
     # The clearest step. Where little moves, kinship breaks by chance in many places, but no step stands there.
     _, standing, typical, place, broken = max(lines)
     doubt = min(1.0, broken) * standing
-    if standing < MIN_STANDING or typical < MIN_TYPICAL_STEP:
+    clear = standing >= CLEAR_STANDING and broken >= CLEAR_BREAK and typical >= CLEAR_STEP
+    if not clear and (standing < MIN_STANDING or typical < MIN_TYPICAL_STEP):
         return None, doubt
     edges = _edges(break_at, steps, place, int(RIVAL_REACH * across))
     first, second = edges[0], edges[-1]
-    if second - first > MAX_DIVIDER * across + 2 or not _parts(window, first, second):
+    if second - first > MAX_DIVIDER * across + 2 or not _parts(window, first, second, _stands(steps, place)):
         return None, doubt
     return _Seam(_confidence(broken, standing, typical), low + first + 0.5, low + second + 0.5), doubt
 
 
-def _parts(window: Stack, first: int, second: int) -> bool:
-    """Whether what lies between two columns parts two pictures: plain, with a picture on either side, and no pole."""
+def _parts(window: Stack, first: int, second: int, stands: npt.NDArray[np.bool_]) -> bool:
+    """Whether what lies between two columns parts two pictures: plain, with a picture on either side, and no pole.
+
+    `stands`: the parts in which the step stands out; in the others, text may lie over it.
+    """
     divider = window[:, :, first + 2 : second - 1]
     if divider.shape[2] and float(divider.std(axis=(0, 1)).max()) > PLAIN_DIVIDER:
         return False
     panes = window[:, :, : max(1, first - 1)], window[:, :, second + 2 :]
     if any(not pane.size or float(pane.std(axis=(0, 1)).mean()) < MIN_CONTENT for pane in panes):
         return False
-    return not _goes_on(window, first, second)
+    return not goes_on(window, first, second, stands)
 
 
 def _confidence(broken: float, standing: float, typical: float) -> float:
     """Score of a seam that has passed every bar: 0.75 at the bars, 1 where all is clear."""
     clear = (
         (min(1.0, broken) - MIN_BREAK) / (1.0 - MIN_BREAK),
-        (standing - MIN_STANDING) / (1.0 - MIN_STANDING),
+        max(0.0, (standing - MIN_STANDING) / (1.0 - MIN_STANDING)),
         min(1.0, (typical - MIN_TYPICAL_STEP) / 2.0),
     )
     return round(0.75 + 0.25 * float(np.mean(clear)), 4)
@@ -200,23 +199,15 @@ def _breaks(window: Stack) -> Floats:
     for gap in GAPS:
         lost, weight = np.zeros(best.size - gap, dtype=np.float32), 0.0
         for signal in (detail, motion):
-            kinship = _kinship(signal, gap)
-            usual = float(np.median(kinship))
+            kept = kinship_of(signal, gap)
+            usual = float(np.median(kept))
             if usual >= MIN_KINSHIP:
-                lost += np.clip(1.0 - kinship / usual, 0.0, 1.2)
+                lost += np.clip(1.0 - kept / usual, 0.0, 1.2)
                 weight += 1.0
         if weight:
             centre = gap // 2
             best[centre : centre + lost.size] = np.maximum(best[centre : centre + lost.size], lost / weight)
     return best
-
-
-def _kinship(signal: Floats, gap: int) -> Floats:
-    """Correlation of each column with the one `gap` further, over time and length."""
-    quiet = QUIET * signal.shape[0] * signal.shape[1]
-    power = np.einsum("tyx,tyx->x", signal, signal) + quiet
-    common = np.einsum("tyx,tyx->x", signal[:, :, :-gap], signal[:, :, gap:])
-    return np.asarray(common / np.sqrt(power[:-gap] * power[gap:]), dtype=np.float32)
 
 
 def _steps(window: Stack) -> Floats:
@@ -233,11 +224,21 @@ def _standing(steps: Floats, index: int) -> tuple[int, float, float]:
     """The column of the step at `index`, in how many parts it stands out, and how far it typically does."""
     low, high = max(0, index - 2), min(steps.shape[1], index + 3)
     place = low + int(np.argmax(np.median(steps[:, low:high], axis=0)))
-    # The same line in every part, one px more or less: a leaning edge leaves it.
+    step, beside = _step_and_beside(steps, place)
+    return place, float(_stands(steps, place).mean()), float(np.median(step / (beside + 1.0)))
+
+
+def _stands(steps: Floats, place: int) -> npt.NDArray[np.bool_]:
+    """[segments] whether the step at a column stands out in each part."""
+    step, beside = _step_and_beside(steps, place)
+    return np.asarray(step > STEP_RATIO * beside + STEP_MARGIN)
+
+
+def _step_and_beside(steps: Floats, place: int) -> tuple[Floats, Floats]:
+    """[segments] each. The same line in every part, one px more or less: a leaning edge leaves it."""
     step = steps[:, max(0, place - 1) : place + 2].max(axis=1)
     beside = np.median(steps[:, max(0, place - BESIDE_PX) : place + BESIDE_PX + 1], axis=1)
-    standing = step > STEP_RATIO * beside + STEP_MARGIN
-    return place, float(standing.mean()), float(np.median(step / (beside + 1.0)))
+    return step, beside
 
 
 def _edges(break_at: Floats, steps: Floats, place: int, reach: int) -> list[int]:
@@ -251,16 +252,3 @@ def _edges(break_at: Floats, steps: Floats, place: int, reach: int) -> list[int]
         if standing >= RIVAL_STANDING and typical >= RIVAL_STEP and all(abs(rival - other) > 2 for other in found):
             found.append(rival)
     return sorted(found)
-
-
-def _goes_on(window: Stack, first: int, second: int) -> bool:
-    """Whether one picture goes on behind what lies between two columns."""
-    for around in AROUND_PX:
-        before, behind = first - around, second + around
-        if before < 0 or behind >= window.shape[2]:
-            continue
-        pair = window[:, :, [before, behind]].astype(np.float32)
-        detail = pair - np.stack([cv2.blur(frame, (1, DETAIL_PX)) for frame in pair])
-        if max(float(_kinship(signal, 1)[0]) for signal in (detail, np.diff(pair, axis=0))) >= GOES_ON:
-            return True
-    return False

@@ -9,7 +9,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from models.layout.split import find_split
+from models.layout.bars import find_bars
+from models.layout.inset import find_inset
+from models.layout.split import Box, find_split
 from models.protocol import Evidence
 
 STILLNESS = "stillness"
@@ -20,20 +22,23 @@ STILL_STEP = 3.0
 """A part of the picture that changes by more than this has moved, grey levels."""
 STILL_SHARE = 0.95
 """Share of the neighbouring frames of a shot that must be alike for a slideshow."""
-CHANGE_SHARE = 0.34
+CHANGE_SHARE = 0.5
 """Without shots (a slide faded into the next): at most this share of all neighbours may differ."""
 EMPTY_CONTRAST = 4.0
 """Frames whose standard deviation never passes this are a blank screen, grey levels."""
 MAX_COMPARED = 64
 """Frames compared at most."""
+WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
+"""All of the frame."""
 
 
 class LayoutTagger:
-    """The document's `layout`: single, duet left-right, duet up-down or slideshow. Reads the sampled frames only."""
+    """The document's `layout`: single, duet left-right, duet up-down, picture in picture or slideshow, and bars around
+    it. Reads the sampled frames only. Of a slideshow, panes are not looked for."""
 
     name = "layout"
     section = "layout"
-    version = "seams@1"
+    version = "seams@2"
     encoders: tuple[str, ...] = ()
 
     def tag(self, evidence: Evidence) -> dict[str, Any] | None:
@@ -43,15 +48,36 @@ class LayoutTagger:
             return None
         looks = _looks(frames)
         if float(max(look.std() for look in looks)) < EMPTY_CONTRAST:
-            return {"kind": None, "score": 0.0, "panes": []}
+            return {"kind": None, "score": 0.0, "panes": [], "bars": None, "content": None}
+        bars = find_bars(frames)
+        content = bars.content if bars is not None else WHOLE
+        section = {
+            "bars": bars.kind if bars is not None else None,
+            "content": list(content) if bars is not None else None,
+        }
         standing = standing_share(evidence)
         if standing >= STILL_SHARE:
-            return {"kind": "slideshow", "score": round(standing, 4), "panes": []}
-        search = find_split(frames)
-        if search.split is None:
-            return {"kind": "single", "score": round(1.0 - 0.5 * search.doubt, 4), "panes": []}
-        panes = [{"box": list(pane)} for pane in search.split.panes]
-        return {"kind": search.split.kind, "score": search.split.score, "panes": panes}
+            return {"kind": "slideshow", "score": round(standing, 4), "panes": [], **section}
+        height, width = frames.shape[1:3]
+        left, top, right, bottom = (round(at * side) for at, side in zip(content, (width, height) * 2, strict=True))
+        inner = frames[:, top:bottom, left:right]
+        search, inset = find_split(inner), find_inset(inner)
+        if search.split is not None and (inset is None or search.split.score >= inset.score):
+            kind, score, boxes = str(search.split.kind), search.split.score, list(search.split.panes)
+        elif inset is not None:
+            kind, score, boxes = "picture_in_picture", inset.score, [WHOLE, inset.box]
+        else:
+            return {"kind": "single", "score": round(1.0 - 0.5 * search.doubt, 4), "panes": [], **section}
+        panes = [{"box": list(_within(box, content)), "topics": []} for box in boxes]
+        return {"kind": kind, "score": score, "panes": panes, **section}
+
+
+def _within(box: Box, content: Box) -> Box:
+    """A box in shares of the content, in shares of the frame."""
+    wide, high = content[2] - content[0], content[3] - content[1]
+    left, right = (round(content[0] + wide * at, 4) for at in (box[0], box[2]))
+    top, bottom = (round(content[1] + high * at, 4) for at in (box[1], box[3]))
+    return left, top, right, bottom
 
 
 def standing_share(evidence: Evidence) -> float:

@@ -18,6 +18,7 @@ YAMNET_LABELS = "yamnet_label_list.txt"
 TFLITE_INT8 = 9
 TFLITE_INT32 = 2
 TFLITE_FLOAT32 = 0
+TFLITE_FLOAT16 = 1
 
 
 class ConversionFailed(WeightsError):
@@ -88,7 +89,7 @@ def _convert_yamnet(content: bytes) -> Tensors:
         kind = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
         inputs = operator.InputsAsNumpy()
         if kind in (tflite.BuiltinOperator.CONV_2D, tflite.BuiltinOperator.DEPTHWISE_CONV_2D):
-            weight, bias = (_dequantised(model, graph.Tensors(int(i))) for i in inputs[1:3])
+            weight, bias = (dequantised(model, graph.Tensors(int(i))) for i in inputs[1:3])
             # TensorFlow keeps [out, h, w, in], and depthwise [1, h, w, channels]; torch wants [out, in / groups, h, w].
             depthwise = kind == tflite.BuiltinOperator.DEPTHWISE_CONV_2D
             order = (3, 0, 1, 2) if depthwise else (0, 3, 1, 2)
@@ -96,13 +97,13 @@ def _convert_yamnet(content: bytes) -> Tensors:
             tensors[f"conv{convolutions}.bias"] = _tensor(bias)
             convolutions += 1
         elif kind == tflite.BuiltinOperator.FULLY_CONNECTED:
-            weight, bias = (_dequantised(model, graph.Tensors(int(i))) for i in inputs[1:3])
+            weight, bias = (dequantised(model, graph.Tensors(int(i))) for i in inputs[1:3])
             if weight.shape[0] == YAMNET_CLASSES:
                 tensors["dense.weight"], tensors["dense.bias"] = _tensor(weight), _tensor(bias)
             else:
                 tensors["mel"], tensors["mel_offset"] = _tensor(weight.T), _tensor(bias)
         elif kind == tflite.BuiltinOperator.MUL:
-            tensors["window"] = _tensor(_dequantised(model, graph.Tensors(int(inputs[1]))))
+            tensors["window"] = _tensor(dequantised(model, graph.Tensors(int(inputs[1]))))
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         labels = tuple(archive.read(YAMNET_LABELS).decode().splitlines())
     expected = {"window": (400,), "mel": (257, 64), "mel_offset": (64,), "dense.weight": (YAMNET_CLASSES, 1024)}
@@ -116,13 +117,15 @@ def _tensor(values: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.array(values, dtype=np.float32, order="C"))
 
 
-def _dequantised(model: Any, tensor: Any) -> np.ndarray:
+def dequantised(model: Any, tensor: Any) -> np.ndarray:
     """Float values of a constant: scale x (q - zero point), per channel where it is so quantised."""
     raw = model.Buffers(tensor.Buffer()).DataAsNumpy()
     shape = tuple(int(size) for size in tensor.ShapeAsNumpy())
     kind = tensor.Type()
     if kind == TFLITE_FLOAT32:
         return raw.view("<f4").reshape(shape)
+    if kind == TFLITE_FLOAT16:
+        return raw.view("<f2").astype(np.float32).reshape(shape)
     if kind not in (TFLITE_INT8, TFLITE_INT32):
         raise ConversionFailed(f"a constant of tensor type {kind}")
     values = raw.view("<i1" if kind == TFLITE_INT8 else "<i4").reshape(shape).astype(np.float64)
@@ -171,9 +174,24 @@ def convert_files(*contents: bytes) -> Tensors:
     )
 
 
+def _of_graphs(name: str) -> Converter:
+    """A converter of `models.registry.graphs`, which stands on this module."""
+
+    def convert(content: bytes) -> Tensors:
+        from . import graphs
+
+        converted: Tensors = getattr(graphs, name)(content)
+        return converted
+
+    return convert
+
+
 CONVERTERS: dict[str, Converter] = {
     "files": convert_files,
     "musicnn-checkpoint": convert_musicnn,
+    "yolox-onnx": _of_graphs("convert_yolox"),
+    "open-nsfw-onnx": _of_graphs("convert_open_nsfw"),
+    "face-full-range-tflite": _of_graphs("convert_face_full_range"),
     "safetensors": convert_safetensors,
     "torch-state-dict": convert_state_dict,
     "yamnet-tflite": convert_yamnet,

@@ -1,6 +1,6 @@
-"""From a sum of class probabilities to a score that means something.
+"""From a topic's probability to a score that means something.
 
-`calibration.toml` is written by `python -m benchmarks.taggers --fit`; it says by which method and on which data.
+`calibration.toml` is written by `python -m benchmarks.topics_head`; it says by which method and on which data.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ class Calibration:
     offset: tuple[float, float]
     threshold: tuple[float, float]
     """Least score at which a topic of each level is said."""
+    beside: float = 1.0
+    """Least score at which a topic of the second level is said beside its parent, where that is sure; 1: never."""
 
     def cool(self, probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Class probabilities [n, classes] at the fitted temperature; rows sum to 1."""
@@ -66,6 +68,7 @@ def load_calibration(path: Path = FITTED) -> Calibration:
         slope=(float(first["slope"]), float(second["slope"])),
         offset=(float(first["offset"]), float(second["offset"])),
         threshold=(float(first["threshold"]), float(second["threshold"])),
+        beside=float(document["beside"]),
     )
     if calibration.temperature <= 0 or min(calibration.slope) <= 0 or not all(0 < t < 1 for t in calibration.threshold):
         raise ValueError(f"{path.name}: temperature and slopes must be positive, thresholds between 0 and 1")

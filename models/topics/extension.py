@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from .taxonomy import EVIDENCE, ID_FORM, LANGUAGES, Taxonomy, TaxonomyError, Topic, hashtag_key
+from .taxonomy import ID_FORM, LANGUAGES, Taxonomy, TaxonomyError, Topic, hashtag_key
 
 FORMAT = 1
 """1: first version."""
@@ -34,7 +34,7 @@ def extend(taxonomy: Taxonomy, document: Mapping[str, Any]) -> Taxonomy:
             topic = Topic(
                 id=entry["id"],
                 names=dict(entry["names"]),
-                evidence=EVIDENCE,
+                evidence=("picture", "hashtag"),
                 words=tuple(entry.get("words", ())),
                 hashtags=tuple(entry.get("hashtags", ())),
                 classes=(),

@@ -1,9 +1,10 @@
-"""Topics: what is in the picture, with the author's words as supporting evidence.
+"""Topics: what is in the picture, with all other evidence joined to it.
 
-Class probabilities are cooled by a fitted temperature, summed into topics, averaged over two seconds within a shot and
-calibrated; each topic's ranges follow by hysteresis. A topic's hashtag or caption word joins by noisy-or. A child that
-clears its threshold is said; where none does but their sum is sure, the parent is: "animals" is an honest answer where
-dog and fox cannot be told apart. What clears nothing is unknown: an empty list.
+The picture's topic probabilities (`head`) are averaged over two seconds within a shot and calibrated; objects, faces,
+sounds, text and the author's words join by noisy-or (`support`, `words`); each topic's ranges follow by hysteresis. A
+child that clears its threshold is said; where none does but their sum is sure, the parent is, with the child that comes
+nearest beside it: "animals, perhaps a fox" is an honest answer. Where nothing clears its threshold it is unknown: an
+empty list.
 
 Topics come in the order of the screen time that they are expected to have (score times share of the upload), so the
 first is what the upload is about; topics that only words support come last, without ranges.
@@ -20,9 +21,12 @@ import numpy.typing as npt
 
 from ..protocol import Encoding, Evidence
 from .calibration import Calibration, load_calibration
+from .head import PictureHead, load_head
 from .ranges import Span, frame_edges, hysteresis, shot_numbers, smooth
+from .support import load_map, moments, supports
 from .taxonomy import Taxonomy, load_taxonomy
 from .words import HASHTAG_WEIGHT, Claim, claims
+from .zeroshot_labels import Labels
 
 MAX_TOPICS = 5
 HALF_WINDOW_S = 1.0
@@ -56,6 +60,21 @@ class Finding:
     """Of the upload's duration that the ranges cover."""
     spans: tuple[Span, ...]
     sources: tuple[str, ...]
+    sure: bool = True
+    """It clears its threshold; else it may only stand beside its parent."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """All that decides on one upload's topics."""
+
+    seen: Seen
+    edges: npt.NDArray[np.float64]
+    """[moments + 1], s."""
+    claimed: Mapping[str, Claim]
+    beside: Mapping[str, npt.NDArray[np.float64]]
+    """[moments, topics] chances by evidence, smoothed."""
+    found: list[Finding]
 
 
 class TopicsTagger:
@@ -64,13 +83,31 @@ class TopicsTagger:
     name = "topics"
     section = "topics"
     encoders: tuple[str, ...] = ("picture",)
-    version = "efficientnet-lite2-taxonomy@1"
+    optional_encoders: tuple[str, ...] = ("objects", "faces", "text", "yamnet", "zeroshot")
+    version = "efficientnet-lite2-taxonomy@2"
 
-    def __init__(self, taxonomy: Taxonomy | None = None, calibration: Calibration | None = None) -> None:
+    def __init__(
+        self,
+        taxonomy: Taxonomy | None = None,
+        calibration: Calibration | None = None,
+        head: PictureHead | None = None,
+        labels: Labels | None = None,
+    ) -> None:
+        """Without a calibration: the packaged one with its head. With one: this head, or the classes alone.
+
+        Raises:
+            LabelsError: the topics of zero-shot labels contradict the taxonomy.
+        """
         self.taxonomy = taxonomy or load_taxonomy()
+        self.labels = labels
+        if labels is not None:
+            self.taxonomy = labels.extended(self.taxonomy)
+            self.version = f"{self.version}+zeroshot-{labels.digest}"
+        self.picture_head = load_head() if calibration is None else head
         self.calibration = calibration or load_calibration()
         if self.calibration.taxonomy != self.taxonomy.version:
             raise ValueError(f"calibrated for {self.calibration.taxonomy}, not for {self.taxonomy.version}")
+        self.mapping = load_map(self.taxonomy)
         self._second = self.taxonomy.parents >= 0
         self.thresholds = np.asarray(self.calibration.threshold)[self._second.astype(np.intp)]
         """[topics] least score at which each is said."""
@@ -81,75 +118,116 @@ class TopicsTagger:
         Raises:
             ValueError: the picture's encoding is of another encoder or version than the calibration's.
         """
+        judged = self.judge(evidence)
+        return [self._document(finding, judged.edges) for finding in self.select(judged.found)]
+
+    def judge(self, evidence: Evidence) -> Judged:
+        """Everything that decides, for one upload."""
         claimed = claims(self.taxonomy, evidence.caption, evidence.hashtags)
-        encoding = evidence.encodings.get("picture")
+        encoding, times = evidence.encodings.get("picture"), moments(evidence)
+        edges = frame_edges(times, evidence.shots, evidence.duration_s) if len(times) else np.zeros(1)
         if encoding is not None and len(encoding.times_s):
-            edges = frame_edges(encoding.times_s, evidence.shots, evidence.duration_s)
-            found = self.found(self.seen(encoding, evidence), edges, claimed)
+            seen = self.seen(encoding, evidence)
         else:
-            edges, found = np.zeros(1), self.findings(np.zeros((0, len(self.taxonomy.topics))), np.zeros(1), claimed)
-        return [self._document(finding, edges) for finding in self.select(found)]
+            seen = Seen(np.zeros((len(times), len(self.taxonomy.topics))))
+        beside = supports(evidence, self.taxonomy, self.mapping, self.labels)
+        shots = shot_numbers(times, evidence.shots)
+        beside = {name: smooth(table, times, shots, HALF_WINDOW_S) for name, table in beside.items()}
+        return Judged(seen, edges, claimed, beside, self.found(seen, edges, claimed, beside))
 
     def pooled(self, encoding: Encoding, evidence: Evidence) -> npt.NDArray[np.float64]:
         """[frames, topics]: class probabilities cooled, summed into topics and smoothed over time."""
         if encoding.encoder != self.calibration.encoder:
             raise ValueError(f"calibrated for {self.calibration.encoder}, not for {encoding.encoder}")
-        topics = self.calibration.cool(encoding.scores) @ self.taxonomy.wide_matrix
+        if self.picture_head is not None:
+            topics = self.picture_head.probabilities(encoding.scores, encoding.embeddings, self.taxonomy)
+        else:
+            topics = self.calibration.cool(encoding.scores) @ self.taxonomy.wide_matrix
         return smooth(topics, encoding.times_s, shot_numbers(encoding.times_s, evidence.shots), HALF_WINDOW_S)
 
     def seen(self, encoding: Encoding, evidence: Evidence) -> Seen:
         """What the picture says of each topic. A trained head gives its own labels' scores here."""
         return Seen(self.calibration.scores(self.pooled(encoding, evidence), self._second))
 
-    def findings(
-        self, pooled: npt.NDArray[np.float64], edges: npt.NDArray[np.float64], claimed: Mapping[str, Claim]
+    def found(
+        self,
+        seen: Seen,
+        edges: npt.NDArray[np.float64],
+        claimed: Mapping[str, Claim],
+        beside: Mapping[str, npt.NDArray[np.float64]] | None = None,
     ) -> list[Finding]:
-        """Every topic that clears its threshold, in the taxonomy's order."""
-        return self.found(Seen(self.calibration.scores(pooled, self._second)), edges, claimed)
-
-    def found(self, seen: Seen, edges: npt.NDArray[np.float64], claimed: Mapping[str, Claim]) -> list[Finding]:
-        """Every topic that clears its threshold, in the taxonomy's order."""
+        """Every topic that clears its threshold, or may be said beside its parent, in the taxonomy's order."""
         lengths = np.diff(edges) + 1e-9  # a still picture lasts no time, and is still all of the upload
         total = float(lengths.sum())
+        joined = join(seen.frames, beside or {})
         found = []
-        for position in self._candidates(seen, claimed):
+        for position in self._candidates(joined, seen, claimed):
             topic = self.taxonomy.topics[position]
-            claim, column = claimed.get(topic.id), seen.frames[:, position]
+            claim, column = claimed.get(topic.id), joined[:, position]
             whole = None if seen.whole is None or np.isnan(seen.whole[position]) else float(seen.whole[position])
+            if whole is not None:  # what the evaluation of a trained head has measured
+                column = seen.frames[:, position]
             if claim is not None:
                 column = _joined(column, claim)
                 whole = None if whole is None else float(_joined(np.array([whole]), claim)[0])
-            begin = float(self.thresholds[position])
+            sure = float(self.thresholds[position])
+            decisive = float(column.max(initial=0.0)) if whole is None else whole
+            begin = sure if whole is not None else float(self._least[position])
             if whole is not None and len(column):
                 # The upload as a whole has decided; the frames say where.
                 begin = min(begin, float(column.max())) if whole >= begin else np.inf
+            elif decisive >= sure:
+                begin = sure
             spans = tuple(hysteresis(column, begin, begin * KEEP))
             if spans:
                 frames = np.concatenate([np.arange(first, last) for first, last in spans])
                 weights = lengths[frames]
                 score = float(np.average(column[frames], weights=weights)) if whole is None else whole
-                sources = ("picture", *(claim.sources if claim else ()))
-                found.append(Finding(topic.id, score, float(weights.sum()) / total, spans, sources))
+                sources = (*self._sources(position, frames, seen, beside or {}), *(claim.sources if claim else ()))
+                share = float(weights.sum()) / total
+                found.append(Finding(topic.id, score, share, spans, sources, decisive >= sure))
             elif claim is not None and "hashtag" in claim.sources and claim.weight >= WORDS_ALONE_AT_LEAST:
                 found.append(Finding(topic.id, claim.weight, 0.0, (), claim.sources))
         return found
 
-    def _candidates(self, seen: Seen, claimed: Mapping[str, Claim]) -> list[int]:
-        """Topics that the picture or the author says, in the taxonomy's order. Most are said by neither."""
+    @property
+    def _least(self) -> npt.NDArray[np.float64]:
+        """[topics] beside its parent a child is said sooner; `select` looks whether the parent is."""
+        return np.where(self._second, np.minimum(self.thresholds, self.calibration.beside), self.thresholds)
+
+    def _candidates(self, joined: npt.NDArray[np.float64], seen: Seen, claimed: Mapping[str, Claim]) -> list[int]:
+        """Topics that the evidence or the author may say, in the taxonomy's order. Most are said by neither."""
         by_words = {self.taxonomy.index[topic] for topic in claimed}
-        if not len(seen.frames):
+        if not len(joined):
             return sorted(by_words)
-        decisive = seen.frames.max(axis=0)
+        decisive, least = joined.max(axis=0), self._least
         if seen.whole is not None:
-            decisive = np.where(np.isnan(seen.whole), decisive, seen.whole)
-        return sorted(by_words | set(np.flatnonzero(decisive >= self.thresholds).tolist()))
+            whole = ~np.isnan(seen.whole)
+            decisive, least = np.where(whole, seen.whole, decisive), np.where(whole, self.thresholds, least)
+        return sorted(by_words | set(np.flatnonzero(decisive >= least).tolist()))
+
+    @staticmethod
+    def _sources(
+        position: int,
+        frames: npt.NDArray[np.intp],
+        seen: Seen,
+        beside: Mapping[str, npt.NDArray[np.float64]],
+    ) -> tuple[str, ...]:
+        """Which evidence spoke in these frames; where all of it is faint, the strongest."""
+        tables = {"picture": seen.frames, **beside}
+        peaks = {name: float(table[frames, position].max(initial=0.0)) for name, table in tables.items()}
+        loud = tuple(name for name, peak in peaks.items() if peak >= SEEN_AT_LEAST)
+        return loud or (max(peaks, key=lambda name: peaks[name]),)
 
     def select(self, found: list[Finding]) -> list[Finding]:
         """The topics that are said: children for their parents, ordered, at most `MAX_TOPICS`."""
-        seen = {finding.topic for finding in found if finding.spans}
-        # A child implies its parent, but words alone do not stand for what the picture shows.
-        implied = {f.topic.rpartition("/")[0] for f in found if f.spans or f.topic.rpartition("/")[0] not in seen}
-        said = [finding for finding in found if finding.topic not in implied]
+        sure = {finding.topic for finding in found if finding.spans and finding.sure}
+        parents = {topic.rpartition("/")[0] for topic in sure}
+        # A child that is not sure stands only beside a sure parent that no sure child speaks for.
+        kept = [f for f in found if f.sure or (f.topic.rpartition("/")[0] in sure - parents)]
+        # A sure child implies its parent, but words alone do not stand for what the picture shows.
+        implied = parents | {p for f in kept if not f.spans and (p := f.topic.rpartition("/")[0]) not in sure}
+        said = [finding for finding in kept if finding.topic not in implied]
         said.sort(
             key=lambda finding: (not finding.spans, -finding.score * finding.share, -finding.score, finding.topic)
         )
@@ -163,6 +241,16 @@ class TopicsTagger:
             "ranges": [[round(float(edges[first]), 3), round(float(edges[last]), 3)] for first, last in finding.spans],
             "from": list(finding.sources),
         }
+
+
+def join(frames: npt.NDArray[np.float64], beside: Mapping[str, npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+    """Scores of the picture with the chances of all other evidence, by noisy-or."""
+    if not beside:
+        return frames
+    failing = 1.0 - frames
+    for table in beside.values():
+        failing = failing * (1.0 - table)
+    return 1.0 - failing
 
 
 def _joined(scores: npt.NDArray[np.float64], claim: Claim) -> npt.NDArray[np.float64]:

@@ -19,7 +19,7 @@ CLASSES = {"imagenet-1k": 1000}
 """Class lists that a taxonomy may map from, with their length."""
 LANGUAGES = ("en", "it")
 """Languages in which every topic has a name."""
-EVIDENCE = ("picture", "hashtag")
+EVIDENCE = ("picture", "objects", "faces", "sound", "text", "hashtag")
 """What can support a topic. A hashtag can support every one."""
 ID_FORM = re.compile(r"[a-z][a-z0-9_]*(/[a-z][a-z0-9_]*)?")
 VERSION_FORM = re.compile(r"[a-z0-9-]+@[0-9]+")
@@ -38,7 +38,7 @@ class Topic:
     names: Mapping[str, str]
     """By language, ISO 639-1."""
     evidence: tuple[str, ...]
-    """What can support it, of `EVIDENCE`. Without `picture` it is never said of a picture."""
+    """What can support it, of `EVIDENCE`. Only `hashtag`: it is never said of what is seen or heard."""
     words: tuple[str, ...]
     """Words and phrases that support it, in a caption or as a hashtag."""
     hashtags: tuple[str, ...]
@@ -81,6 +81,25 @@ class Taxonomy:
     def wide_matrix(self) -> npt.NDArray[np.float64]:
         """`matrix` in double precision. Read-only."""
         table = self.matrix.astype(np.float64)
+        table.flags.writeable = False
+        return table
+
+    @cached_property
+    def own_matrix(self) -> npt.NDArray[np.float64]:
+        """[classes, topics], 1 where a class means the topic itself. Read-only."""
+        table = np.zeros((CLASSES[self.class_list], len(self.topics)))
+        for position, topic in enumerate(self.topics):
+            table[[number for number, _ in topic.classes], position] = 1.0
+        table.flags.writeable = False
+        return table
+
+    @cached_property
+    def descent(self) -> npt.NDArray[np.float64]:
+        """[topics, topics], 1 from each topic to itself and to its parent. Read-only."""
+        table = np.eye(len(self.topics))
+        for position, parent in enumerate(self.parents):
+            if parent >= 0:
+                table[position, parent] = 1.0
         table.flags.writeable = False
         return table
 
@@ -192,7 +211,7 @@ def _faults(topics: Sequence[Topic], class_count: int) -> Iterator[str]:
             if not topic.names.get(language, "").strip():
                 yield f"{where}: no name in {language!r}"
         if "hashtag" not in topic.evidence or set(topic.evidence) - set(EVIDENCE):
-            yield f"{where}: evidence must be 'hashtag' and may be 'picture'"
+            yield f"{where}: evidence must hold 'hashtag', and may hold {', '.join(EVIDENCE[:-1])}"
         if ("picture" in topic.evidence) != (topic.id in seen_by_picture):
             yield f"{where}: says 'picture' where no class maps to it, or the other way round"
     yield from _doubly_claimed(topics, class_count)

@@ -38,7 +38,7 @@ def claims(taxonomy: Taxonomy, caption: str, hashtags: Sequence[str]) -> Mapping
     """Claimed topics by id, in the taxonomy's order. Hashtags inside the caption count as hashtags."""
     tags = [*hashtags, *_CAPTION_HASHTAG.findall(caption)]
     tagged = {found for tag in tags if (found := taxonomy.by_hashtag.get(hashtag_key(tag)))}
-    written = _phrases(taxonomy, _CAPTION_HASHTAG.sub(" ", caption))
+    written = phrases(taxonomy, _CAPTION_HASHTAG.sub(" ", caption))
     # A child's claim says its parent too: naming both is one claim, not two.
     parents = {found.rpartition("/")[0] for found in tagged}
     count = len(tagged - parents)
@@ -51,7 +51,8 @@ def claims(taxonomy: Taxonomy, caption: str, hashtags: Sequence[str]) -> Mapping
     return result
 
 
-def _phrases(taxonomy: Taxonomy, text: str) -> set[str]:
+def phrases(taxonomy: Taxonomy, text: str) -> set[str]:
+    """Topics that words or phrases of a text name."""
     words = folded_words(text)[:MAX_WORDS]
     found, at = set(), 0
     while at < len(words):

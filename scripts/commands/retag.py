@@ -118,7 +118,7 @@ def _run(
     from tasks.retag import Retagger, UnknownTagger, refusal
 
     store = open_store()
-    heads = _heads()
+    heads = load_heads()
     names = [*(asked["stale"] or ()), *(asked["missing"] or ())] or heads.from_kept()
     try:
         targets = [heads.target(name) for name in dict.fromkeys(names)]
@@ -140,7 +140,8 @@ def _run(
     _work(retagger, as_json)
 
 
-def _heads() -> Heads:
+def load_heads() -> Heads:
+    """The taggers that are in force now, with their encoders' last layers, on the CPU."""
     from tasks.lineup import brought
     from tasks.retag import Heads
     from workers.build import build_models

@@ -1,26 +1,21 @@
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from benchmarks.plots import reliability_plot, topics_plot
+from benchmarks.plots import confusion_plot, reliability_plot, topics_plot
 from benchmarks.topics import (
     Answer,
     acceptable,
+    bars,
     by_topic,
+    confusion_matrix,
     confusions,
     expected_calibration_error,
     figures,
-    fit,
     mean_f1,
-    write_calibration,
 )
 from benchmarks.truths import Item
-from models.protocol import Encoding, Evidence
-from models.topics.calibration import load_calibration
 from models.topics.taxonomy import load_taxonomy
-
-ENCODER = "efficientnet-lite2@1"
 
 
 def item(name: str, *accept: str) -> Item:
@@ -74,25 +69,15 @@ def test_calibration_error_is_the_distance_from_the_truth():
     assert expected_calibration_error([]) is None
 
 
-def test_the_fit_brings_an_overconfident_network_to_the_truth(tmp_path):
-    """Says 0.95 of the class and is right in three of five: the fitted score must come near to 0.6."""
-    taxonomy = load_taxonomy()
-    examples = []
-    for number in range(50):
-        accept = "animals/cat" if number % 5 < 3 else "food/fruit"
-        scores = np.zeros((2, 1000), np.float32)
-        scores[:, 281], scores[:, 916] = 0.95, 0.05
-        encoding = Encoding(ENCODER, np.array([0.0, 0.5]), 0.5, np.zeros((2, 0), np.float32), scores)
-        blank = np.zeros((0, 0, 0, 3), np.uint8)
-        evidence = Evidence(1.0, blank, encoding.times_s, [], np.zeros(0, np.float32), encodings={"picture": encoding})
-        examples.append((item(f"{number}", accept), evidence))
-    found = fit(examples, taxonomy, ENCODER)
-    pooled = found.cool(examples[0][1].encodings["picture"].scores) @ taxonomy.matrix
-    score = found.scores(pooled, taxonomy.parents >= 0)[0, taxonomy.index["animals/cat"]]
-    assert score == pytest.approx(0.6, abs=0.07)
-    write_calibration(found, tmp_path / "calibration.toml", 50)
-    read = load_calibration(tmp_path / "calibration.toml")
-    assert read.temperature == pytest.approx(found.temperature, abs=1e-4) and read.threshold == found.threshold
+def test_bars_and_the_confusion_matrix():
+    assert confusion_matrix(GIVEN) == {
+        ("animals", "animals"): 3,
+        ("animals", "-"): 1,
+        ("-", "home"): 1,
+    }
+    seen = {"precision_first": 0.95, "coverage": 0.8, "mean_f1": None, "topics_tested": 0, "ece_first": 0.02}
+    rows = bars({"test": {"topics": seen}, "both": {"topics": seen}})
+    assert [row.met for row in rows] == [True, False, False, True] * 2
 
 
 def test_plots_are_well_formed_and_the_same_every_time():
@@ -102,5 +87,7 @@ def test_plots_are_well_formed_and_the_same_every_time():
     assert one == reliability_plot([(0.5, 0.6, 3), (0.9, 1.0, 5)])
     assert one.count("<circle") == 2
     other = topics_plot([{"topic": "a<b", "said": 1, "precision": 1.0, "clips": 2, "recall": None}])
-    for text in (one, other):
+    matrix = confusion_plot({("a<b", "a<b"): 3, ("a<b", "-"): 1})
+    assert matrix == confusion_plot({("a<b", "-"): 1, ("a<b", "a<b"): 3})
+    for text in (one, other, matrix):
         ElementTree.fromstring(text)

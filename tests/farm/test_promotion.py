@@ -24,7 +24,7 @@ from workers.settings import Settings
 
 KEY = "a signing key of the tests"
 UPLOADS = 16
-PACKAGED = "efficientnet-lite2-taxonomy@1"
+PACKAGED = "efficientnet-lite2-taxonomy@2"
 EVENTS = "yamnet@2"
 BEGIN = datetime(2000, 1, 1, tzinfo=UTC)
 

@@ -183,3 +183,14 @@ def test_the_nightly_script(store: Store, tmp_path: Path) -> None:
     said = [json.loads(line) for line in done.stdout.splitlines()]
     assert [line.get("event") for line in said if line.get("event") != "progress"] == ["plan", "end", None]
     assert store.document("old2")["models"] == {"topics": TopicsTagger.version}
+
+
+def test_an_upload_explains_itself(store: Store, tagfarm: Run) -> None:
+    why = lines(tagfarm("explain", "now", "--json", "--top", "2"))[0]
+    assert (why["upload_id"], why["spoke"], why["version"]) == ("now", TopicsTagger.version, TopicsTagger.version)
+    assert why["ranges"][0]["range"] == [0.0, 2.0]
+    assert len(why["ranges"][0]["evidence"].get("picture", [])) <= 2
+    shown = tagfarm("explain", "old0")
+    assert shown.exit_code == 0 and "joined" in shown.stdout
+    assert "efficientnet-lite2-taxonomy@0" in shown.stderr
+    assert tagfarm("explain", "nobody").exit_code == 1

@@ -14,7 +14,7 @@ from skimage import data
 
 from media.fetch_policy import FetchUnavailable
 from scripts import clips
-from tasks.contract import TagDocument, TagUpload
+from tasks.contract import TAGGERS, TagDocument, TagUpload
 from tasks.kept import FRAMES_ONLY, NotKept, evidence_of, names_for
 from tasks.pipeline import Parts, analyse
 from workers.build import build_parts
@@ -54,7 +54,7 @@ def test_a_clip_is_tagged_by_all(parts: Parts, clip: Path) -> None:
     analysis = analyse(upload(clip), parts)
     document = analysis.document
     assert (document.outcome, document.absent) == ("ok", {})
-    assert set(document.models) == {"topics", "events", "music", "speech", "layout", "quality", "soundid"}
+    assert set(document.models) == set(TAGGERS)
     assert document.coverage.frames_decoded == 24
     assert document.coverage.frames_embedded >= 4
     assert document.coverage.audio_s == pytest.approx(2.0, abs=0.1)
@@ -118,9 +118,9 @@ def test_taggers_without_weights_are_named_as_absent(settings: Settings, clip: P
     finally:
         without.close()
     assert document.outcome == "degraded"
-    assert set(document.absent) == {"topics", "events", "music", "speech"}
+    assert set(document.absent) == {"topics", "events", "music", "speech", "people", "safety"}
     assert "tagfarm weights pull efficientnet-lite2" in document.absent["topics"]
-    assert set(document.models) == {"layout", "quality", "soundid"}
+    assert set(document.models) == {"layout", "quality", "soundid", "text", "editing"}
 
 
 def test_what_is_not_asked_for_is_neither_run_nor_absent(parts: Parts, clip: Path) -> None:

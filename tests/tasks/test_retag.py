@@ -27,7 +27,7 @@ TABBY, ESPRESSO = 281, 967
 class NewTopics(TopicsTagger):
     """A new version: it says what it is nearly sure of, too."""
 
-    version = "efficientnet-lite2-taxonomy@2"
+    version = "efficientnet-lite2-taxonomy@99"
 
     def __init__(self) -> None:
         super().__init__(calibration=replace(load_calibration(), threshold=(0.2, 0.2)))

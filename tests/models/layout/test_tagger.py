@@ -62,7 +62,9 @@ def test_a_small_mover_before_a_still_ground_is_no_slideshow(clips: dict[str, Cl
         frame = ground.copy()
         frame[150:240, 420:510] = small
         frames.append(frame)
-    assert _tag(_evidence(finish(frames)))["kind"] == "single"
+    section = _tag(_evidence(finish(frames)))
+    assert section["kind"] == "picture_in_picture"
+    np.testing.assert_allclose(section["panes"][1]["box"], [0.7, 0.375, 0.85, 0.6], atol=0.01)
 
 
 def test_a_duet_has_its_panes(clips: dict[str, Clip], cover: Any, finish: Any) -> None:

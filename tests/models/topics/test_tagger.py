@@ -9,6 +9,7 @@ import torch
 from models.protocol import Encoding, Evidence, Tagger
 from models.topics.calibration import Calibration, load_calibration
 from models.topics.efficientnet import PictureEncoder
+from models.topics.head import load_head
 from models.topics.tagger import MAX_TOPICS, TopicsTagger
 from models.topics.taxonomy import load_taxonomy
 from models.topics.words import HASHTAG_WEIGHT
@@ -166,9 +167,12 @@ def test_rows_that_are_not_numbers_are_no_topic(tagger):
 
 
 def test_the_fitted_calibration_fits_what_is_shipped():
-    fitted = load_calibration()
-    assert fitted.encoder == ENCODER and fitted.taxonomy == load_taxonomy().version
-    assert TopicsTagger().tag(evidence(rows(*[{TABBY: 0.97}] * 6)))[0]["topic"] == "animals/cat"
+    fitted, head = load_calibration(), load_head()
+    assert fitted.encoder == head.encoder == ENCODER and fitted.taxonomy == load_taxonomy().version
+    shown = evidence(rows(*[{TABBY: 0.97}] * 6))
+    typical = np.repeat(np.square(head.mean)[None], 6, axis=0)  # an embedding on which the head has no opinion
+    picture = replace(shown.encodings["picture"], embeddings=typical)
+    assert TopicsTagger().tag(replace(shown, encodings={"picture": picture}))[0]["topic"] == "animals/cat"
 
 
 def test_a_calibration_of_another_taxonomy_is_refused(tagger):
@@ -194,3 +198,20 @@ def test_pictures_of_nothing_are_unknown(weights_dir):
             assert tagger.tag(replace(shown, encodings={"picture": encoder.encode(shown)})) == []
     finally:
         encoder.close()
+
+
+def test_a_child_that_is_not_sure_stands_beside_its_sure_parent_and_nowhere_else():
+    plain = Calibration(ENCODER, "taxonomy@1", 1.0, (1.0, 1.0), (0.0, 0.0), (0.7, 0.7), beside=0.3)
+    tagger = TopicsTagger(load_taxonomy(), plain)
+
+    def topics(**shares: float) -> list[str]:
+        names = {"cat": TABBY, "dog": PUG, "fox": RED_FOX, "coffee": ESPRESSO}
+        return [
+            topic["topic"]
+            for topic in tagger.tag(evidence(rows(*[{names[name]: share for name, share in shares.items()}] * 4)))
+        ]
+
+    assert topics(cat=0.5, dog=0.2, fox=0.2) == ["animals", "animals/cat"]
+    assert topics(cat=0.5) == []  # its parent is no surer
+    assert topics(cat=0.75, dog=0.2) == ["animals/cat"]  # where a child is sure, it speaks for its parent
+    assert topics(cat=0.45, dog=0.35, coffee=0.1) == ["animals", "animals/cat", "animals/dog"]
