@@ -24,6 +24,8 @@ Files = Annotated[list[Path], typer.Argument(help="Media files: video, sound or 
 Taggers = Annotated[list[str] | None, typer.Option("--tagger", help="Only these taggers; repeat for several.")]
 Hashtags = Annotated[list[str] | None, typer.Option("--hashtag", help="Repeat for several.")]
 MAX_ID = 120
+UNSAFE_SHOWN = 0.2
+"""A safety score below this is not worth a line."""
 
 
 def tag(
@@ -274,7 +276,14 @@ def summary(document: dict[str, Any]) -> list[tuple[str, str]]:
     if speech and speech["present"] > 0:
         lines.append(("speech", f"{speech['present']:.0%} of the sound"))
     if layout and layout["kind"]:
-        lines.append(("layout", f"{layout['kind']} {layout['score']:.2f}"))
+        bars = f", {layout['bars']}" if layout.get("bars") else ""
+        panes = " | ".join(", ".join(one["topic"] for one in pane.get("topics", ())) for pane in layout["panes"])
+        lines.append(("layout", f"{layout['kind']} {layout['score']:.2f}{bars}{f': {panes}' if panes else ''}"))
+    lines.append(("text", "; ".join(line["text"] for line in document.get("text", ())[:6])))
+    if people := document.get("people"):
+        lines.append(("people", f"{people['persons_max']} persons, {people['faces_max']} faces"))
+    if (safety := document.get("safety")) and safety["nsfw"] >= UNSAFE_SHOWN:
+        lines.append(("not safe", f"{safety['nsfw']:.2f}"))
     if quality:
         parts = [f"{part} {quality[part]['score']:.2f}" for part in ("picture", "sound") if quality[part]]
         lines.append(("quality", f"{quality['score']:.2f} ({', '.join(parts)})"))
