@@ -150,22 +150,24 @@ def detections(objects: ObjectsEncoder, faces: FacesEncoder) -> list[tuple[str, 
         mine = [item for item in items if topic in item.accept and item.source == "gcompris-qt-data"]
         hits = [confidences(objects.encode(_still(_fitted(read_photo(item.path)))))[0, INDEX[name]] for item in mine]
         if mine:
-            rows.append((f"photos of a {name} in which one is found", sum(one >= SEEN_AT for one in hits), len(mine)))
+            rows.append(
+                (f"photos of a {name} in which one is found", int(np.sum(np.array(hits) >= SEEN_AT)), len(mine))
+            )
     wild = [item for item in items if item.folder.endswith(("tools", "fishes")) and item.source == "gcompris-qt-data"]
     persons = [confidences(objects.encode(_still(_fitted(read_photo(item.path)))))[0, 0] >= SEEN_AT for item in wild]
-    rows.append(("photos of tools and fishes in which a person is found", sum(persons), len(wild)))
+    rows.append(("photos of tools and fishes in which a person is found", int(sum(persons)), len(wild)))
     sources, rng = Sources("test"), np.random.default_rng(3)
 
     def with_face(name: str) -> list[bool]:
         _, frames = sources.video(rng, name)
-        return [faces.encode(_still(_fitted(frame))).embeddings[0, 1] > 0 for frame in frames[::8]]
+        return [bool(faces.encode(_still(_fitted(frame))).embeddings[0, 1] > 0) for frame in frames[::8]]
 
     seen = with_face(FACE_VIDEO)
-    rows.append(("frames of a person who talks in which a face is found", sum(seen), len(seen)))
+    rows.append(("frames of a person who talks in which a face is found", int(sum(seen)), len(seen)))
     none = [found for name in NO_FACE_VIDEOS for found in with_face(name)]
-    rows.append(("frames without a face in which one is found", sum(none), len(none)))
+    rows.append(("frames without a face in which one is found", int(sum(none)), len(none)))
     stills = [faces.encode(_still(_fitted(read_photo(item.path)))).embeddings[0, 1] > 0 for item in wild]
-    rows.append(("photos of tools and fishes in which a face is found", sum(stills), len(stills)))
+    rows.append(("photos of tools and fishes in which a face is found", int(sum(stills)), len(stills)))
     return rows
 
 

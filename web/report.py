@@ -110,6 +110,8 @@ def _page(document: Mapping[str, Any], artifacts: Mapping[str, np.ndarray], requ
         ("sounds", *_sound_rows(document["sounds"], duration)),
         ("events", *_rows(document["events"], "event", duration)),
     ]
+    if document.get("text"):
+        lanes.append(("text", *_rows(document["text"], "text", duration)))
     speech = document.get("speech")
     if speech and speech["ranges"]:
         rows = [
@@ -231,7 +233,14 @@ def _facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
             )
         )
     if (layout := document.get("layout")) and layout["kind"]:
-        facts.append(("layout", f"{layout['kind'].replace('_', ' ')} ({layout['score']:.2f})"))
+        bars = f", {layout['bars']}" if layout.get("bars") else ""
+        facts.append(("layout", f"{layout['kind'].replace('_', ' ')} ({layout['score']:.2f}){bars}"))
+    if people := document.get("people"):
+        facts.append(("people", f"{people['persons_max']} persons, {people['faces_max']} faces at most"))
+    if editing := document.get("editing"):
+        facts.append(("editing", f"{editing['cuts_per_minute']:.1f} cuts a minute"))
+    if safety := document.get("safety"):
+        facts.append(("not safe for work", f"{safety['nsfw']:.2f}"))
     if (music := document.get("music")) and music["present"] >= 0.5:
         tempo = f" · {music['tempo_bpm']:.0f} bpm" if music["tempo_bpm"] else ""
         facts.append(("music", f"{music['present']:.0%}{tempo}" + (f" · {music['key']}" if music["key"] else "")))

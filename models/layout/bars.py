@@ -24,8 +24,8 @@ MIN_SIDE = 48
 """Smaller frames are not looked at, px."""
 LEAST = 0.03
 """A bar is at least this share of the side."""
-MOST = 0.46
-"""And at most this one: something must be left between two."""
+MOST = 0.36
+"""And at most this one: a wide picture in the tallest frame leaves about a third above and below."""
 NEAR = 14.0
 """Pixels within this of the bar's colour are of it, grey levels: a coder's ripple."""
 PLAIN = 0.985

@@ -8,8 +8,9 @@ side ends; nothing goes on from the one side of it to the other; and inside ther
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations, islice
 
 import cv2
 import numpy as np
@@ -25,7 +26,7 @@ MIN_FRAMES = 4
 """Fewer do not tell what stands from what moves."""
 MIN_SIDE = 96
 """Smaller frames are not searched, px."""
-WIDE, HIGH = (0.14, 0.62), (0.10, 0.62)
+WIDE, HIGH = (0.14, 0.62), (0.07, 0.62)
 """Width and height of an inset, as shares of the frame."""
 AREA = (0.02, 0.30)
 """Area of an inset, as a share of the frame."""
@@ -41,6 +42,8 @@ RUN, LONGEST = 0.10, 0.7
 """A line stands out somewhere over a length of this share of the frame's side, in this share of it."""
 MAX_LINES = 32
 """Lines each way that rectangles are made of, the longest first."""
+MAX_RECTANGLES = 4000
+"""Rectangles that are looked at: more are a grid, and a frame made to cost time."""
 CORNER_PX, CORNER_SUPPORT = 20, 0.5
 """At three corners or more both lines stand out over this length, px, and this share of it."""
 ROUND_PX = 4
@@ -193,11 +196,11 @@ def _rectangles(
     down, up = columns.starts(rows.at), columns.ends(rows.at)  # [rows, columns]
     rightwards, leftwards = rows.starts(columns.at).T, rows.ends(columns.at).T
     corners = down & rightwards, down & leftwards, up & rightwards, up & leftwards
-    for top, left, bottom, right in _cornered(*corners):
+    limits = [one * width for one in WIDE], [one * height for one in HIGH]
+    candidates = _cornered(corners, columns.at, rows.at, limits)
+    for top, left, bottom, right in islice(candidates, MAX_RECTANGLES):
         x0, x1, y0, y1 = columns.at[left], columns.at[right], rows.at[top], rows.at[bottom]
         wide, high = (x1 - x0) / width, (y1 - y0) / height
-        if not WIDE[0] <= wide <= WIDE[1] or not HIGH[0] <= high <= HIGH[1]:
-            continue
         if not AREA[0] <= wide * high <= AREA[1] or not ASPECT[0] <= (x1 - x0) / (y1 - y0) <= ASPECT[1]:
             continue
         sides = [columns.side(one, y0, y1) for one in (left, right) if 0 < one < len(columns.at) - 1]
@@ -212,20 +215,26 @@ def _rectangles(
 
 
 def _cornered(
-    left_top: npt.NDArray[np.bool_],
-    right_top: npt.NDArray[np.bool_],
-    left_bottom: npt.NDArray[np.bool_],
-    right_bottom: npt.NDArray[np.bool_],
+    corners: tuple[npt.NDArray[np.bool_], ...],
+    columns: npt.NDArray[np.intp],
+    rows: npt.NDArray[np.intp],
+    limits: tuple[Sequence[float], Sequence[float]],
 ) -> Iterator[tuple[int, int, int, int]]:
-    """Top, left, bottom and right lines of rectangles with three corners of four or more; each [rows, columns]."""
-    rows = len(left_top)
-    for top in range(rows - 1):
-        for bottom in range(top + 1, rows):
-            lefts = left_top[top].astype(np.int8) + left_bottom[bottom]
-            rights = right_top[top].astype(np.int8) + right_bottom[bottom]
-            for left in np.flatnonzero(lefts):
-                for right in np.flatnonzero(rights[left + 1 :] >= 3 - lefts[left]):
-                    yield top, int(left), bottom, int(left + 1 + right)
+    """Top, left, bottom and right lines of rectangles with three corners of four or more, within the limits of size.
+
+    `corners`: left top, right top, left bottom, right bottom, each [rows, columns].
+    """
+    left_top, right_top, left_bottom, right_bottom = (one.astype(np.int8) for one in corners)
+    (narrowest, widest), (lowest, highest) = limits
+    for top, bottom in combinations(range(len(rows)), 2):
+        if not lowest <= rows[bottom] - rows[top] <= highest:
+            continue
+        lefts = left_top[top] + left_bottom[bottom]
+        rights = right_top[top] + right_bottom[bottom]
+        for left in np.flatnonzero(lefts):
+            wide = columns - columns[left]
+            for right in np.flatnonzero((rights >= 3 - lefts[left]) & (wide >= narrowest) & (wide <= widest)):
+                yield top, int(left), bottom, int(right)
 
 
 def _confidence(found: _Rectangle, grey: Stack, changes: Floats) -> float | None:

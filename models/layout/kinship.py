@@ -22,6 +22,8 @@ AROUND_PX = (3, 6)
 GOES_ON, GOES_ON_IN_PARTS = 0.24, 0.15
 """Correlation from which on it does, of the whole and in its parts: behind a pole 0.3 and more, behind a seam 0.2 at
 most by chance."""
+LONE_IN_PARTS = 0.3
+"""In the parts beside a single line, which is no pole."""
 MOST_PARTS = 0.6
 """Of the parts' correlations, the one at this quantile is theirs."""
 MIN_TELLING = 4
@@ -58,7 +60,7 @@ def goes_on(window: Stack, first: int, second: int, stands: npt.NDArray[np.bool_
     Where it does, the two sides go together as they lie. Two still pictures go together by chance, and then as
     well when the one is shifted along the other.
     """
-    along = window.shape[1]
+    along, lone = window.shape[1], first == second
     shifts = [sign * lag for lag in range(SHIFT_PX, along // 3, SHIFT_PX) for sign in (1, -1)]
     for around in AROUND_PX:
         before, behind = first - around, second + around
@@ -68,17 +70,22 @@ def goes_on(window: Stack, first: int, second: int, stands: npt.NDArray[np.bool_
         detail = pair - np.stack([cv2.blur(frame, (1, DETAIL_PX)) for frame in pair])
         for signal in (detail, np.diff(pair, axis=0)):
             one, other = signal[:, :, 0], signal[:, :, 1]
-            whole, parts = _alike(one, other, stands)
-            if whole >= GOES_ON and parts >= GOES_ON_IN_PARTS:
-                shifted = max((_alike(one, np.roll(other, shift, axis=1), stands)[0] for shift in shifts), default=0.0)
+            whole, parts = _alike(one, other, stands, lone)
+            if whole >= GOES_ON and parts >= (LONE_IN_PARTS if lone else GOES_ON_IN_PARTS):
+                shifted = max(
+                    (_alike(one, np.roll(other, shift, axis=1), stands, lone)[0] for shift in shifts), default=0.0
+                )
                 if whole >= shifted:
                     return True
     return False
 
 
-def _alike(one: Floats, other: Floats, chosen: npt.NDArray[np.bool_]) -> tuple[float, float]:
+def _alike(one: Floats, other: Floats, chosen: npt.NDArray[np.bool_], even: bool) -> tuple[float, float]:
     """Correlation of two lines [n, along] in the chosen parts: of all, and the one that a good half of the telling ones
-    does not exceed (1 where too few tell anything)."""
+    does not exceed (where too few tell anything, 1, or 0 if even).
+
+    `even`: no part counts for more than `LOUDEST` times the usual; for a single line, which is no pole.
+    """
     edges = np.linspace(0, one.shape[1], SEGMENTS + 1).astype(int)[:-1]
     quiet = QUIET * one.size / SEGMENTS
 
@@ -86,8 +93,10 @@ def _alike(one: Floats, other: Floats, chosen: npt.NDArray[np.bool_]) -> tuple[f
         return np.asarray(np.add.reduceat(product.sum(axis=0), edges))[chosen]
 
     common, first, second = by_part(one * other), by_part(one * one) + quiet, by_part(other * other) + quiet
-    whole = float(common.sum() / np.sqrt(first.sum() * second.sum()))
+    loud = np.maximum(first, second)
+    share = np.minimum(1.0, LOUDEST * np.median(loud) / loud) if even and loud.size else np.ones_like(loud)
+    whole = float((share * common).sum() / np.sqrt((share * first).sum() * (share * second).sum() + 1e-9))
     telling = (first > 2 * quiet) & (second > 2 * quiet)
     if telling.sum() < MIN_TELLING:
-        return whole, 1.0
+        return whole, 0.0 if even else 1.0
     return whole, float(np.quantile((common / np.sqrt(first * second))[telling], MOST_PARTS))

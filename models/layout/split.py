@@ -58,9 +58,10 @@ MAX_DIVIDER = 0.035
 """Widest line between panes, as a share of the side."""
 PLAIN_DIVIDER = 3.0
 """A divider's own standard deviation along the seam and over time, grey levels; a pole has more."""
-RIVAL_SHARE, RIVAL_STANDING, RIVAL_STEP = 0.7, 0.7, 1.2
+RIVAL_SHARE, RIVAL_STANDING, RIVAL_STEP, RIVAL_TYPICAL = 0.7, 0.7, 1.2, 0.25
 """Another line is a rival when it breaks the kinship by at least this share of what the best does, and its step stands
-out in this share of the parts, typically this many times the steps beside: a caption bar leaves the ends free."""
+out in this share of the parts, typically this many times the steps beside, and this share of what the best does: a
+caption bar leaves the ends free."""
 RIVAL_REACH = 0.16
 """How far from the seam a rival matters, as a share of the side: wider bars are panes of their own."""
 
@@ -245,10 +246,12 @@ def _edges(break_at: Floats, steps: Floats, place: int, reach: int) -> list[int]
     """All the lines within reach that are as much of a seam as the one at `place`, in order."""
     found = [place]
     least = RIVAL_SHARE * float(break_at[max(0, place - 2) : place + 3].max())
+    # A ground that stands still has lines of its own: next to a clear seam they are nothing.
+    least_step = max(RIVAL_STEP, RIVAL_TYPICAL * _standing(steps, place)[2])
     for index in np.flatnonzero(break_at >= least):
         if abs(index - place) > reach:
             continue
         rival, standing, typical = _standing(steps, int(index))
-        if standing >= RIVAL_STANDING and typical >= RIVAL_STEP and all(abs(rival - other) > 2 for other in found):
+        if standing >= RIVAL_STANDING and typical >= least_step and all(abs(rival - other) > 2 for other in found):
             found.append(rival)
     return sorted(found)

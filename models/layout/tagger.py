@@ -108,10 +108,11 @@ def still_share(
     within = np.diff(shot) == 0
     if within.sum() >= 2 and alike[within].all():
         return 1.0
-    # Slides that fade, or cuts that were not found: a few changes between stretches that stand still.
+    # Slides that fade, or cuts that were not found: a few changes between stretches that stand still, two in a row
+    # where a look fell into a fade.
     changed = ~alike
-    lone = changed & ~np.append(changed[1:], False) & ~np.append(False, changed[:-1])
-    if len(looks) >= 6 and changed.mean() <= CHANGE_SHARE and bool(np.array_equal(lone, changed)):
+    long_run = changed[:-2] & changed[1:-1] & changed[2:]
+    if len(looks) >= 6 and changed.mean() <= CHANGE_SHARE and not long_run.any():
         return 0.96
     return float(alike[within].mean()) * STILL_SHARE if within.any() else None
 

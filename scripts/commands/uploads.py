@@ -31,6 +31,8 @@ MAX_ID = 120
 TREE_EVENTS = 12
 TREE_RANGES = 4
 """Shown of one document: the surest events, and the first ranges of each."""
+UNSAFE_SHOWN = 0.2
+"""A safety score below this is not worth a line."""
 
 
 def tag(
@@ -308,7 +310,14 @@ def summary(document: dict[str, Any]) -> list[tuple[str, str]]:
         words = f': "{speech["transcript"]}"' if speech["transcript"] else ""
         lines.append(("speech", f"{speech['present']:.0%} of the sound{language}{words}"))
     if layout and layout["kind"]:
-        lines.append(("layout", f"{layout['kind']} {layout['score']:.2f}"))
+        bars = f", {layout['bars']}" if layout.get("bars") else ""
+        panes = " | ".join(", ".join(one["topic"] for one in pane.get("topics", ())) for pane in layout["panes"])
+        lines.append(("layout", f"{layout['kind']} {layout['score']:.2f}{bars}{f': {panes}' if panes else ''}"))
+    lines.append(("text", "; ".join(line["text"] for line in document.get("text", ())[:6])))
+    if people := document.get("people"):
+        lines.append(("people", f"{people['persons_max']} persons, {people['faces_max']} faces"))
+    if (safety := document.get("safety")) and safety["nsfw"] >= UNSAFE_SHOWN:
+        lines.append(("not safe", f"{safety['nsfw']:.2f}"))
     if quality:
         parts = [f"{part} {quality[part]['score']:.2f}" for part in ("picture", "sound") if quality[part]]
         why = f": {', '.join(quality['explanation'])}" if quality.get("explanation") else ""
