@@ -5,7 +5,7 @@
 
 A store is planted with 20,000 labelled uploads of 30 rows each, of which every twentieth is a near-duplicate of another
 one; `tasks.export` writes the data set in a process of its own. What is measured is that process: its CPU time, and its
-largest resident memory, mapped files apart, above what it had before the export began. The same grouping by every pair, in blocks, is
+largest resident memory, mapped files apart, above what it had before. The same grouping by every pair, in blocks, is
 beside it.
 """
 
