@@ -120,7 +120,7 @@ def test_promotion_and_rollback_in_the_middle_of_uploads(versioned, media: Path)
     farm.wait(lambda: farm.log().count("champion of topics is version 1") == 4, "both nodes to follow")
     assert version_of(farm, "rolled-back", media) == first
     assert version_of(farm, "events", media, "events") == EVENTS
-    assert [state.action for state in farm.store.alias_history("topics")] == ["rollback", "promote", "promote"]
+    assert [state.action for state in farm.store.alias_history("topics")[:3]] == ["rollback", "promote", "promote"]
 
 
 def test_a_head_and_its_encoder_change_as_one(versioned, media: Path) -> None:
