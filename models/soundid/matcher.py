@@ -18,7 +18,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from models.soundid.coherence import SAMPLES_PER_FRAME, Waveform
+from models.soundid.coherence import SAMPLES_PER_FRAME, Coherence, Waveform
 from models.soundid.effects import Effects
 from models.soundid.features import RATE
 from models.soundid.fingerprint import Fingerprint
@@ -61,11 +61,12 @@ MIN_USE_FRAMES = 100
 COVERED = 0.7
 """Share of a block that is explained by uses above which other playings are not tried."""
 
-COHERENT = 23.0
-"""Evidence of the phases, nats, from which on a use is believed: the operating point."""
-COHERENT_CHANGED, STRONG = (28.0, 40.0), 8.0
-"""At another speed: where the correlation is at least `STRONG`, and where not. A beat that two pieces share falls
-together, weakly, at one of many speeds."""
+COHERENT = (23.0, 27.0)
+"""Evidence of the phases, nats, from which on a use is believed, where the correlation is at least `STRONG` and where
+not: the operating point."""
+COHERENT_CHANGED = (28.0, 40.0)
+"""At another speed. A beat that two pieces share falls together, weakly, at one of many speeds."""
+STRONG, STRONG_CHANGED = 4.0, 8.0
 COHERENT_SCALE = 4.0
 """Nats above it in which the odds of the score grow by e."""
 SURE = 5.25
@@ -238,9 +239,8 @@ class _Search:
                 spans.append((begin, end))
             for first, last in spans:
                 coherence = self._waveform.coherence(self._view, exact, first, last)
-                least = COHERENT if alignment.playing == AS_IT_IS else COHERENT_CHANGED[coherence.strength < STRONG]
-                if coherence.nats >= least:
-                    odds = (coherence.nats - least) / COHERENT_SCALE
+                odds = (coherence.nats - _least(coherence)) / COHERENT_SCALE
+                if odds >= 0:
                     return Use(coherence.alignment, odds, first, last, coherence.strength)
         return None
 
@@ -276,7 +276,14 @@ class _Search:
         waveform = Waveform(self._view.signs(other.alignment.sound)[first : int(edges[1] * SAMPLES_PER_FRAME) // 8 + 1])
         moved = first * 8 / SAMPLES_PER_FRAME
         alignment = replace(use.alignment, tempo=tempo, offset=offset + tempo * moved)
-        return waveform.coherence(self._view, alignment, edges[0] - moved, edges[1] - moved).nats >= COHERENT
+        return waveform.coherence(self._view, alignment, edges[0] - moved, edges[1] - moved).nats >= COHERENT[0]
+
+
+def _least(coherence: Coherence) -> float:
+    """The evidence that it takes to believe this."""
+    if coherence.alignment.playing == AS_IT_IS:
+        return COHERENT[coherence.strength < STRONG]
+    return COHERENT_CHANGED[coherence.strength < STRONG_CHANGED]
 
 
 def _distinct(alignments: Iterable[Alignment], middle: float) -> list[Alignment]:

@@ -7,7 +7,7 @@ import torch
 from models.registry.convert import CONVERTERS, ConversionFailed
 from models.registry.graphs import PROGRAM, program_of
 from models.registry.manifest import entry
-from models.registry.sources import fetch_member
+from models.registry.sources import fetch_members
 from models.registry.weights import load
 from models.serving.graph import Graph
 
@@ -27,7 +27,7 @@ def test_rows_do_not_depend_on_their_company(name, weights_dir):
 @pytest.mark.parametrize("name", ["yolox-nano", "open-nsfw"])
 def test_as_onnxruntime_has_it(name, weights_dir, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
-    content = fetch_member(entry(name).sources[0], tmp_path, lambda done, total: None)
+    (content,) = fetch_members(entry(name).sources[0], tmp_path, lambda done, total: None)
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     source = session.get_inputs()[0].name
     picture = (np.random.default_rng(1).random((1, *INPUTS[name])) * 200).astype(np.float32)

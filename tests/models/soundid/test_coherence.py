@@ -6,11 +6,12 @@ import pytest
 from models.soundid.coherence import MIN_BLOCKS, Waveform, at_its_highest
 from models.soundid.fingerprint import Fingerprint
 from models.soundid.index import DiskIndex
-from models.soundid.matcher import COHERENT
+from models.soundid.matcher import COHERENT as OPERATING_POINTS
 from models.soundid.proposals import AS_IT_IS, Alignment
 
 SECONDS = 6.0
 FRAMES = 100 * SECONDS
+COHERENT = max(OPERATING_POINTS)
 BAR = 200
 """Frames of a bar at 120 beats a minute."""
 
