@@ -28,7 +28,7 @@ def test_right_among_the_first_five() -> None:
         EventsTagger(),
         [
             example("dog", ("Dog", "Bark"), Animal=0.9, Bark=0.8),
-            example("cat", ("Cat",), Animal=0.9, Dog=0.8),
+            example("cat", ("Cat",), Animal=0.9, Music=0.8),
             example("owl", ("Owl",), Owl=0.01),
         ],
     )
