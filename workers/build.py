@@ -157,9 +157,10 @@ def build_parts(settings: Settings, scratch: Path) -> Parts:
 
 
 def build_media(
-    settings: Settings, scratch: Path, observers: Sequence[ObserverFactory] = OBSERVERS
+    settings: Settings, scratch: Path, observers: Sequence[ObserverFactory] | None = None
 ) -> tuple[Callable[[str, Path], FetchedMedia], DecoderPool]:
-    """What brings an upload's file here, and the started decoders."""
+    """What brings an upload's file here, and the started decoders; with other observers than all that there are."""
+    watching = OBSERVERS if observers is None else observers
     media = settings.media
     limits = Limits(max_bytes=media.max_bytes, max_duration_s=media.max_duration_s, deadline_s=media.decode_deadline_s)
     policy = FetchPolicy(
@@ -170,7 +171,7 @@ def build_media(
         max_bytes=media.max_bytes,
         deadline_s=media.fetch_deadline_s,
     )
-    return partial(_fetch, policy), DecoderPool(media.decoders, limits, observers, scratch)
+    return partial(_fetch, policy), DecoderPool(media.decoders, limits, watching, scratch)
 
 
 def _fetch(policy: FetchPolicy, uri: str, folder: Path) -> FetchedMedia:

@@ -13,6 +13,7 @@ import jsonschema
 import redis
 
 from scripts.commands.schema import schemas
+from tasks.contract import TAGGERS
 
 
 def command(farm, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -51,7 +52,7 @@ def test_an_environment_with_only_celery_can_enqueue(farm, media: Path, tmp_path
 def test_every_tagger_speaks_and_the_document_fits_the_published_schema(farm, media: Path) -> None:
     farm.send("whole", media / "a.mp4")
     document = farm.document("whole")
-    assert set(document["models"]) == {"topics", "events", "music", "speech", "soundid", "layout", "quality"}
+    assert set(document["models"]) == set(TAGGERS)
     assert document["absent"] == {}
     jsonschema.validate(document, schemas()["tag_document.schema.json"])
 
