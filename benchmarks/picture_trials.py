@@ -80,7 +80,9 @@ def _judge(picture: MovingPicture, fault: str, level: int, folder: Path) -> Tria
         else:
             FAULTS[fault].write(picture.planes, FAULTS[fault].levels[level - 1], part)
         part.rename(clip)
-        noted.write_text(json.dumps(_peers(clip, picture)))
+        part = folder / f"part-{stem}.json"
+        part.write_text(json.dumps(_peers(clip, picture)))
+        part.rename(noted)
     evidence = evidence_of_file(clip)
     section = QualityTagger().tag(evidence) or {}
     measures = dict(evidence.observations[PICTURE])
