@@ -33,7 +33,7 @@ from .truths import Truth, effects, photos
 NAME = "taggers"
 COMMAND = "python -m benchmarks.taggers --check"
 WEIGHTS = Path.home() / ".cache" / "tagfarm" / "weights"
-EVENTS_BAR = 0.8
+EVENTS_BAR = 0.9
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
