@@ -105,7 +105,7 @@ class EmbeddedFarm:
             return
         self._end_former()
         self._valkey = ValkeyServer(
-            port=self._port if self._port is not None and _free(self._port) else None,
+            port=self._port if self._port is not None and _free(self._port) else _any_port(),
             data_dir=self.home / "valkey",
             persist=True,
             config={"appendonly": "yes", "dir": str(self.home / "valkey")},
@@ -194,6 +194,14 @@ class EmbeddedFarm:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def _any_port() -> int:
+    """One that the system chooses: the same few again and again would be some other farm's tomorrow."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def _free(port: int) -> bool:
