@@ -80,10 +80,10 @@ def test_the_real_network_tells_languages_and_writes_words(weights_dir: Path) ->
     weights.pull(weights_dir, ["whisper-base"])
     network = Whisper(weights_dir)
     tagger = SpeechTagger(language=True, transcript=True)
-    for language, text in {
-        "en": "The train to London leaves in ten minutes.",
-        "it": "Il treno per Milano parte subito.",
-    }.items():
+    for language, text, word in (
+        ("en", "The train to London leaves in ten minutes.", "train"),
+        ("it", "Il treno per Milano parte subito.", "subito"),
+    ):
         command = ["espeak-ng", "-v", language, "-s", "140", "--stdout", text]
         sound = decoded(subprocess.run(command, check=True, capture_output=True).stdout)
         given = evidence(sound, [(0.0, len(sound) / RATE)])
@@ -91,6 +91,6 @@ def test_the_real_network_tells_languages_and_writes_words(weights_dir: Path) ->
             given = Evidence(**{**vars(given), "encodings": {**given.encodings, encoder.name: encoder.encode(given)}})
         told = tagger.tag(given)
         assert told["language"] == language
-        assert ("train" if language == "en" else "treno") in told["transcript"].lower()
+        assert word in told["transcript"].lower()
     nobody = LanguageEncoder(network).encode(evidence(np.zeros(5 * RATE), []))
     assert nobody.scores.shape == (0, 99)
