@@ -236,7 +236,7 @@ def _facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
         bars = f", {layout['bars']}" if layout.get("bars") else ""
         facts.append(("layout", f"{layout['kind'].replace('_', ' ')} ({layout['score']:.2f}){bars}"))
     if people := document.get("people"):
-        facts.append(("people", f"{people['persons_max']} persons, {people['faces_max']} faces at most"))
+        facts.append(("people", f"at most: persons {people['persons_max']}, faces {people['faces_max']}"))
     if editing := document.get("editing"):
         facts.append(("editing", f"{editing['cuts_per_minute']:.1f} cuts a minute"))
     if safety := document.get("safety"):

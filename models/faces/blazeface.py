@@ -7,21 +7,14 @@ MediaPipe's full-range variant.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..protocol import Encoding, Evidence
-from ..registry.weights import load
-from ..serving.batcher import MicroBatcher
-from ..serving.graph import Graph
-from ..serving.letterbox import Letterboxed, letterbox, suppress
-from ..serving.moments import hop_of, moments
-from ..serving.scores import as_kept
+from ..serving.graph_encoder import Detector
+from ..serving.letterbox import Letterboxed, suppress
 
-WEIGHTS = "face-full-range"
 LONG_SIDE = 192
 """px"""
 STRIDE = 4
@@ -39,57 +32,22 @@ COLUMNS = 3
 """Highest probability, count, area share of the largest."""
 
 
-class FacesEncoder:
+class FacesEncoder(Detector):
     """`models.protocol.Encoder` of a sub-sample of the frames: embeddings [n, 3], the highest probability of a face,
     the count, the area share of the largest; scores [n, 1], the probability."""
 
     name = "faces"
     version = "face-full-range@1"
+    weights = "face-full-range"
+    long_side, ground = LONG_SIDE, 0
+    columns, scored = COLUMNS, 1
 
-    def __init__(
-        self, weights_dir: Path, *, device: torch.device, max_batch: int = 32, max_wait_s: float = 0.01
-    ) -> None:
-        """Build it from the weights installed in `weights_dir`.
-
-        Raises:
-            WeightsMissing: they are not there.
-        """
-        self.device = device
-        self.network = Graph(load(WEIGHTS, weights_dir).tensors).to(device)
-        self.batcher: MicroBatcher[Letterboxed, Row] = MicroBatcher(
-            self.forward, max_batch=max_batch, max_wait_s=max_wait_s, name=self.name
-        )
-
-    def encode(self, evidence: Evidence) -> Encoding:
-        """Look at one upload's moments."""
-        chosen = moments(evidence.frame_times_s, evidence.shots)
-        rows = self.batcher.submit_many([letterbox(evidence.frames[one], LONG_SIDE, 0) for one in chosen])
-        embeddings = as_kept(np.stack(rows) if rows else np.zeros((0, COLUMNS), np.float32))
-        times = np.asarray(evidence.frame_times_s, np.float64)[chosen]
-        return Encoding(self.version, times, hop_of(times, evidence.duration_s), embeddings, self.scores_of(embeddings))
-
-    def scores_of(self, embeddings: Row) -> Row:
-        """The probabilities [n, 1] among [n, 3]."""
-        return np.ascontiguousarray(embeddings[:, :1])
-
-    def close(self) -> None:
-        """Stop the batcher's thread."""
-        self.batcher.close()
-
-    def forward(self, frames: Sequence[Letterboxed]) -> list[Row]:
-        """The faces of each frame, [3]. Frames of one shape go through the network together."""
-        rows: list[Row] = [np.zeros(0, np.float32)] * len(frames)
-        shapes: dict[tuple[int, ...], list[int]] = {}
-        for index, frame in enumerate(frames):
-            shapes.setdefault(frame.canvas.shape, []).append(index)
-        for members in shapes.values():
-            batch = torch.from_numpy(np.stack([frames[one].canvas for one in members])).to(self.device)
-            with torch.inference_mode():
-                pixels = batch.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
-                boxes, logits = (one.float().cpu().numpy() for one in self.network(pixels))
-            for one, box, logit in zip(members, boxes, logits, strict=True):
-                rows[one] = summary(*faces_of(box, logit[0]), frames[one])
-        return rows
+    def look(self, frames: Sequence[Letterboxed], batch: torch.Tensor) -> list[Row]:
+        """The faces of each frame, [3]."""
+        pixels = batch.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
+        boxes, logits = (one.float().cpu().numpy() for one in self.network(pixels))
+        found = zip(frames, boxes, logits, strict=True)
+        return [summary(*faces_of(box, logit[0]), frame) for frame, box, logit in found]
 
 
 def faces_of(regressed: Row, logits: Row) -> tuple[Row, Row]:

@@ -6,22 +6,15 @@ Ge et al. 2021, "YOLOX: Exceeding YOLO Series in 2021" (arXiv 2107.08430). 25.8 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..protocol import Encoding, Evidence
-from ..registry.weights import load
-from ..serving.batcher import MicroBatcher
-from ..serving.graph import Graph
-from ..serving.letterbox import Letterboxed, letterbox, suppress
-from ..serving.moments import hop_of, moments
-from ..serving.scores import as_kept
+from ..serving.graph_encoder import Detector
+from ..serving.letterbox import Letterboxed, suppress
 from .coco import CLASSES
 
-WEIGHTS = "yolox-nano"
 LONG_SIDE = 416
 """px"""
 GROUND = 114
@@ -40,58 +33,22 @@ MAX_BOXES = 200
 Row = npt.NDArray[np.float32]
 
 
-class ObjectsEncoder:
+class ObjectsEncoder(Detector):
     """`models.protocol.Encoder` of a sub-sample of the frames: embeddings [n, 240], the confidence, the count and the
     largest area share of each COCO class (see `models.objects.coco`); scores [n, 80], the confidences."""
 
     name = "objects"
     version = "yolox-nano@1"
+    weights = "yolox-nano"
+    long_side, ground = LONG_SIDE, GROUND
+    columns, scored = 3 * len(CLASSES), len(CLASSES)
 
-    def __init__(
-        self, weights_dir: Path, *, device: torch.device, max_batch: int = 32, max_wait_s: float = 0.01
-    ) -> None:
-        """Build it from the weights installed in `weights_dir`.
-
-        Raises:
-            WeightsMissing: they are not there.
-        """
-        self.device = device
-        self.network = Graph(load(WEIGHTS, weights_dir).tensors).to(device)
-        self.batcher: MicroBatcher[Letterboxed, Row] = MicroBatcher(
-            self.forward, max_batch=max_batch, max_wait_s=max_wait_s, name=self.name
-        )
-
-    def encode(self, evidence: Evidence) -> Encoding:
-        """Look at one upload's moments."""
-        chosen = moments(evidence.frame_times_s, evidence.shots)
-        rows = self.batcher.submit_many([letterbox(evidence.frames[one], LONG_SIDE, GROUND) for one in chosen])
-        embeddings = as_kept(np.stack(rows) if rows else np.zeros((0, 3 * len(CLASSES)), np.float32))
-        times = np.asarray(evidence.frame_times_s, np.float64)[chosen]
-        return Encoding(self.version, times, hop_of(times, evidence.duration_s), embeddings, self.scores_of(embeddings))
-
-    def scores_of(self, embeddings: Row) -> Row:
-        """The confidences [n, 80] among [n, 240]."""
-        return np.ascontiguousarray(embeddings[:, : len(CLASSES)])
-
-    def close(self) -> None:
-        """Stop the batcher's thread."""
-        self.batcher.close()
-
-    def forward(self, frames: Sequence[Letterboxed]) -> list[Row]:
-        """What is in each frame, [240]. Frames of one shape go through the network together."""
-        rows: list[Row] = [np.zeros(0, np.float32)] * len(frames)
-        shapes: dict[tuple[int, ...], list[int]] = {}
-        for index, frame in enumerate(frames):
-            shapes.setdefault(frame.canvas.shape, []).append(index)
-        for members in shapes.values():
-            batch = torch.from_numpy(np.stack([frames[one].canvas[:, :, ::-1] for one in members])).to(self.device)
-            with torch.inference_mode():
-                maps = self.network(batch.permute(0, 3, 1, 2).float())
-                cells = torch.cat([one.flatten(2) for one in maps], 2).transpose(1, 2).float().cpu().numpy()
-            grid = _grid(frames[members[0]].canvas.shape[:2])
-            for one, cell in zip(members, cells, strict=True):
-                rows[one] = summary(*boxes_of(cell, grid), frames[one])
-        return rows
+    def look(self, frames: Sequence[Letterboxed], batch: torch.Tensor) -> list[Row]:
+        """What is in each frame, [240]."""
+        maps = self.network(batch.flip(3).permute(0, 3, 1, 2).float())  # BGR
+        cells = torch.cat([one.flatten(2) for one in maps], 2).transpose(1, 2).float().cpu().numpy()
+        grid = _grid(frames[0].canvas.shape[:2])
+        return [summary(*boxes_of(cell, grid), frame) for frame, cell in zip(frames, cells, strict=True)]
 
 
 def _grid(size: tuple[int, ...]) -> Row:

@@ -22,6 +22,9 @@ REFINED_MEAN = 1.0
 REFINED_AFTER = 2
 """A coder mends a standing picture now and then: a lone change of less than `REFINED_MEAN` grey levels, with no pixel
 that moved, between at least `REFINED_AFTER` frames that stand before it and one after, is no step."""
+CUT_MEAN, CUT_OVER_STEPS = 25.0, 3.0
+"""A change of so many grey levels that is so many times the steps before it is a cut: what stood before it stood, and
+nothing jumped."""
 STEP_OVER_HOLD = 4.0
 """A step after a hold is a jump only if it is this many times what moved in the hold: else little moved at all."""
 
@@ -37,7 +40,7 @@ class Change:
         self._run_motion = 0.0
         self._since_refined = 0
         self._pending: tuple[float, float] | None = None
-        self._hold, self._steps = 0.0, 0.0
+        self._hold, self._steps, self._stepped = 0.0, 0.0, 0
         self._brightness = self._swing = 0.0
         self._flicker = 0.0
         self._motion, self._motion_pairs = 0.0, 0
@@ -94,11 +97,14 @@ class Change:
 
     def _step(self, mean: float, elapsed: float) -> None:
         """How long the picture had stood before this step, weighted by the step: a jump after a hold is judder."""
+        if mean > CUT_MEAN and mean * self._stepped > CUT_OVER_STEPS * self._steps:
+            return
         held = elapsed
         if self._run_frames and mean > STEP_OVER_HOLD * self._run_motion / self._run_frames:
             held += min(self._run_s, MIN_FREEZE_S)
         self._hold += mean * held
         self._steps += mean
+        self._stepped += 1
 
     def _end_run(self) -> None:
         if self._run_s >= MIN_FREEZE_S:

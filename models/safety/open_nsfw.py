@@ -8,7 +8,6 @@ likely not.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,12 +15,9 @@ import numpy.typing as npt
 import torch
 
 from ..protocol import Encoding, Evidence
-from ..registry.weights import load
-from ..serving.batcher import MicroBatcher
-from ..serving.graph import Graph
+from ..serving.graph_encoder import GraphEncoder
 from ..serving.moments import hop_of, moments
 
-WEIGHTS = "open-nsfw"
 RESIZE_SIDE, INPUT_SIDE = 256, 224
 """A frame is squeezed to a square of the first and cropped to the second, px, as in training."""
 MEAN_BGR = (104.0, 117.0, 123.0)
@@ -36,25 +32,12 @@ CPU_SLICE = 4
 Crop = npt.NDArray[np.uint8]
 
 
-class SafetyEncoder:
+class SafetyEncoder(GraphEncoder[Crop, float]):
     """`models.protocol.Encoder` of a sub-sample of the frames: scores [n, 1], not safe for work; no embedding."""
 
     name = "safety"
     version = "open-nsfw@1"
-
-    def __init__(
-        self, weights_dir: Path, *, device: torch.device, max_batch: int = 32, max_wait_s: float = 0.01
-    ) -> None:
-        """Build it from the weights installed in `weights_dir`.
-
-        Raises:
-            WeightsMissing: they are not there.
-        """
-        self.device = device
-        self.network = Graph(load(WEIGHTS, weights_dir).tensors).to(device)
-        self.batcher: MicroBatcher[Crop, float] = MicroBatcher(
-            self.forward, max_batch=max_batch, max_wait_s=max_wait_s, name=self.name
-        )
+    weights = "open-nsfw"
 
     def encode(self, evidence: Evidence) -> Encoding:
         """Score one upload's moments."""
@@ -69,16 +52,12 @@ class SafetyEncoder:
         """Never asked: there are no embeddings, and so the scores themselves are kept."""
         raise ValueError("safety has no embeddings: its scores are kept")
 
-    def close(self) -> None:
-        """Stop the batcher's thread."""
-        self.batcher.close()
-
-    def forward(self, crops: Sequence[Crop]) -> list[float]:
+    def forward(self, items: Sequence[Crop]) -> list[float]:
         """The score of each prepared crop."""
-        pixels = torch.from_numpy(np.stack(crops)).to(self.device).permute(0, 3, 1, 2).float()
+        pixels = torch.from_numpy(np.stack(items)).to(self.device).permute(0, 3, 1, 2).float()
         pixels = pixels - torch.tensor(MEAN_BGR, device=self.device)[:, None, None]
         with torch.inference_mode():
-            parts = pixels.split(CPU_SLICE if self.device.type == "cpu" else len(crops))
+            parts = pixels.split(CPU_SLICE if self.device.type == "cpu" else len(items))
             logits = torch.cat([self.network(part)[0].flatten(1).float() for part in parts])
             return [float(one) for one in torch.softmax(logits, 1)[:, 1].cpu()]
 

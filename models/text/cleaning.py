@@ -33,3 +33,10 @@ def clean(text: str) -> str:
             kept.append(character)
     line = " ".join("".join(kept).split())[:MAX_CHARACTERS].rstrip()
     return line if any(character.isalnum() for character in line) else ""
+
+
+def says_something(line: str) -> bool:
+    """Whether a clean line has two letters or digits, or a character that may be a word (as Chinese has): a lone letter
+    is a wheel or a handlebar more often than a text."""
+    told = [character for character in line if character.isalnum()]
+    return len(told) > 1 or any(unicodedata.category(character) == "Lo" for character in told)

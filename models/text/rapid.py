@@ -17,7 +17,7 @@ from ..protocol import Encoding, Evidence
 from ..serving.batcher import MicroBatcher
 from ..serving.moments import hop_of, moments
 from ..topics.ranges import frame_edges
-from .cleaning import clean
+from .cleaning import clean, says_something
 from .merging import Reading, join
 
 RATE_HZ = 1 / 3
@@ -117,7 +117,7 @@ class TextEncoder:
         lines = []
         for text, score, corners in zip(said.txts, said.scores, said.boxes, strict=True):
             plain = clean(str(text))
-            if plain and float(score) >= SURE_AT:
+            if says_something(plain) and float(score) >= SURE_AT:
                 shares = np.clip(np.asarray(corners, np.float64) / size, 0.0, 1.0)
                 left, top = (round(float(one), 4) for one in shares.min(axis=0))
                 right, bottom = (round(float(one), 4) for one in shares.max(axis=0))

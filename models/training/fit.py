@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..serving.head import HeadKind
+from .checkpoint import read_checkpoint, restore_moments, under, write_checkpoint
 from .heads import TrainedHead
 from .targets import Targets, positive_weights
 
@@ -176,49 +176,23 @@ class _Run:
 
     def save(self, path: Path, name: str) -> None:
         """Write the whole state, in one step."""
-        from safetensors.numpy import save
-
-        arrays: dict[str, npt.NDArray[Any]] = {f"head/{key}": value for key, value in self.head.arrays().items()}
+        arrays = {f"head/{key}": value for key, value in self.head.arrays().items()}
         arrays |= {f"best/{key}": value for key, value in self.best.items()}
-        for key, moments in enumerate(self.optimizer.state_dict()["state"].values()):
-            arrays |= {f"adam/{key}/{part}": value.cpu().numpy() for part, value in moments.items()}
         facts = {part: getattr(self, part) for part in ("epoch", "best_epoch", "best_loss", "best_train_loss")}
-        arrays["facts"] = np.frombuffer(json.dumps({"name": name, **facts}).encode(), np.uint8)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        incoming = path.with_name(f"{path.name}.incoming")
-        with incoming.open("wb") as file:
-            file.write(save(arrays))
-            file.flush()
-            os.fsync(file.fileno())
-        incoming.replace(path)
+        write_checkpoint(path, name, arrays, self.optimizer, facts)
 
     def load(self, path: Path, name: str) -> int:
         """Take up a checkpoint. Returns the epochs that it had done; 0, and nothing taken up: it is not this run's."""
-        from safetensors import SafetensorError
-        from safetensors.numpy import load
-
-        try:
-            arrays = load(path.read_bytes())
-            facts = json.loads(arrays["facts"].tobytes())
-        except (OSError, ValueError, KeyError, SafetensorError):
+        found = read_checkpoint(path, name)
+        if found is None:
             return 0
-        if facts.pop("name") != name:
-            return 0
-        taken = {key: torch.from_numpy(value) for key, value in _under("head/", arrays).items()}
-        self.head.load_state_dict(taken)
-        state = self.optimizer.state_dict()
-        for number in range(len(list(self.head.parameters()))):
-            moments = _under(f"adam/{number}/", arrays)
-            state["state"][number] = {part: torch.from_numpy(value) for part, value in moments.items()}
-        self.optimizer.load_state_dict(state)
-        self.best = _under("best/", arrays)
+        arrays, facts = found
+        self.head.load_state_dict({key: torch.from_numpy(value) for key, value in under("head/", arrays).items()})
+        restore_moments(self.optimizer, arrays)
+        self.best = under("best/", arrays)
         for part, value in facts.items():
             setattr(self, part, value)
         return self.epoch
-
-
-def _under(prefix: str, arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-    return {key.removeprefix(prefix): value.copy() for key, value in arrays.items() if key.startswith(prefix)}
 
 
 def _tensors(known: Targets, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .checkpoint import read_checkpoint, restore_moments, under, write_checkpoint
 from .dataset import DataSet, Item
 from .features import FeatureCache
 from .fit import Fitted, Progress
@@ -241,49 +241,24 @@ class _Run:
 
     def save(self, path: Path, name: str) -> None:
         """Write the whole state, in one step."""
-        from safetensors.numpy import save
-
-        arrays: dict[str, npt.NDArray[Any]] = {f"tail/{key}": value for key, value in self.arrays().items()}
+        arrays = {f"tail/{key}": value for key, value in self.arrays().items()}
         arrays |= {f"head/{key}": value for key, value in self.head.arrays().items()}
         arrays |= {f"best/{key}": value for key, value in self.best.items()}
-        for key, moments in self.optimizer.state_dict()["state"].items():
-            arrays |= {f"adam/{key}/{part}": value.cpu().numpy() for part, value in moments.items()}
         facts = {part: getattr(self, part) for part in ("epoch", "best_epoch", "best_loss", "base_loss")}
-        arrays["facts"] = np.frombuffer(json.dumps({"name": name, **facts}).encode(), np.uint8)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        incoming = path.with_name(f"{path.name}.incoming")
-        with incoming.open("wb") as file:
-            file.write(save(arrays))
-            file.flush()
-            os.fsync(file.fileno())
-        incoming.replace(path)
+        write_checkpoint(path, name, arrays, self.optimizer, facts)
 
     def load(self, path: Path, name: str) -> int:
         """Take up a checkpoint. Returns the epochs that it had done; 0, and nothing taken up: it is not this run's."""
-        from safetensors import SafetensorError
-        from safetensors.numpy import load
-
-        try:
-            arrays = load(path.read_bytes())
-            facts = json.loads(arrays["facts"].tobytes())
-        except (OSError, ValueError, KeyError, SafetensorError):
+        found = read_checkpoint(path, name)
+        if found is None:
             return 0
-        if facts.pop("name") != name:
-            return 0
+        arrays, facts = found
         with torch.no_grad():
             for key, value in self.tail.state_dict(keep_vars=True).items():
                 value.copy_(torch.from_numpy(arrays[f"tail/{key}"].copy()))
-        self.head.load_state_dict({key: torch.from_numpy(value) for key, value in _under("head/", arrays).items()})
-        state = self.optimizer.state_dict()
-        for number in sorted({int(key.split("/")[1]) for key in arrays if key.startswith("adam/")}):
-            moments = _under(f"adam/{number}/", arrays)
-            state["state"][number] = {part: torch.from_numpy(value) for part, value in moments.items()}
-        self.optimizer.load_state_dict(state)
-        self.best = _under("best/", arrays)
+        self.head.load_state_dict({key: torch.from_numpy(value) for key, value in under("head/", arrays).items()})
+        restore_moments(self.optimizer, arrays)
+        self.best = under("best/", arrays)
         for part, value in facts.items():
             setattr(self, part, value)
         return self.epoch
-
-
-def _under(prefix: str, arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-    return {key.removeprefix(prefix): value.copy() for key, value in arrays.items() if key.startswith(prefix)}

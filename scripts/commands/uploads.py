@@ -315,7 +315,7 @@ def summary(document: dict[str, Any]) -> list[tuple[str, str]]:
         lines.append(("layout", f"{layout['kind']} {layout['score']:.2f}{bars}{f': {panes}' if panes else ''}"))
     lines.append(("text", "; ".join(line["text"] for line in document.get("text", ())[:6])))
     if people := document.get("people"):
-        lines.append(("people", f"{people['persons_max']} persons, {people['faces_max']} faces"))
+        lines.append(("people", f"persons {people['persons_max']}, faces {people['faces_max']}"))
     if (safety := document.get("safety")) and safety["nsfw"] >= UNSAFE_SHOWN:
         lines.append(("not safe", f"{safety['nsfw']:.2f}"))
     if quality:

@@ -58,3 +58,11 @@ def test_whether_it_moved(photos: dict[str, np.ndarray]) -> None:
         False,
         True,
     ]
+
+
+def test_a_cut_after_a_standing_shot_is_no_judder(photos: dict[str, np.ndarray]) -> None:
+    moving = _glide(photos["cat"], 30)
+    after = _glide(255 - photos["cat"], 30)
+    looks = [*moving, *[moving[-1]] * 10, *after]
+    assert np.abs(after[0].astype(int) - moving[-1]).mean() > 25
+    assert _see(looks)["hold_s"] == pytest.approx(1 / 25.0, rel=0.05)

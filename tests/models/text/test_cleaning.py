@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.text.cleaning import MAX_CHARACTERS, MAX_COMBINING, clean
+from models.text.cleaning import MAX_CHARACTERS, MAX_COMBINING, clean, says_something
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,8 @@ def test_anything(text):
     assert "\n" not in line and (line == "" or any(character.isalnum() for character in line))
     line.encode("utf-8")
     assert clean(line) == line
+
+
+def test_a_lone_letter_says_nothing() -> None:
+    assert [says_something(line) for line in ("B", "8", "- M .", "")] == [False] * 4
+    assert [says_something(line) for line in ("OK", "B 2", "24", "福", "店")] == [True] * 5
