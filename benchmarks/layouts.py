@@ -37,7 +37,8 @@ from tasks.sound_library import SoundLibrary
 
 from .clips import write_clip
 from .encodings import evidence_of
-from .layout_cases import CASES, FPS, ORDINARY, Box, Case, Sources, case, corpus_files
+from .layout_cases import CASES, ORDINARY, Box, Case, case
+from .layout_sources import FPS, Sources, corpus_files
 from .recordings import RATE, floats, tracks
 from .report import Bar, check, table, write
 from .truths import Half

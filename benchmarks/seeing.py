@@ -42,7 +42,7 @@ from workers.settings import ModelSettings
 
 from .clips import read_photo
 from .encodings import evidence_of
-from .layout_cases import VIDEOS, Sources, covered
+from .layout_sources import VIDEOS, Sources, covered
 from .report import Bar, check, table, write
 from .truths import photos
 

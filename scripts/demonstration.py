@@ -19,8 +19,8 @@ from rich.live import Live
 from rich.table import Table
 
 from scripts import demo_media
-from scripts.commands.uploads import summary
 from scripts.console import err, out
+from scripts.document_view import summary
 from store.artifacts import ArtifactStore
 from store.store import Store
 from web.report import render

@@ -239,8 +239,7 @@ class _Search:
                 spans.append((begin, end))
             for first, last in spans:
                 coherence = self._waveform.coherence(self._view, exact, first, last)
-                odds = (coherence.nats - _least(coherence)) / COHERENT_SCALE
-                if odds >= 0:
+                if (odds := (coherence.nats - _least(coherence)) / COHERENT_SCALE) >= 0:
                     return Use(coherence.alignment, odds, first, last, coherence.strength)
         return None
 

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from scripts.commands.uploads import show_document
 from scripts.console import emit, err, fail, out, plain
+from scripts.document_view import show_document
 from scripts.local import open_artifacts, open_store
 
 POLL_S = 0.5

@@ -6,7 +6,7 @@ from io import StringIO
 
 from rich.console import Console
 
-from scripts.commands.uploads import events_tree
+from scripts.document_view import events_tree
 
 
 def drawn(events: list[dict[str, object]]) -> list[str]:

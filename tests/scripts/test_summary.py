@@ -1,6 +1,6 @@
 """What a person reads of a document in the terminal."""
 
-from scripts.commands.uploads import summary
+from scripts.document_view import summary
 from tasks.contract import Quality, TagDocument
 
 
