@@ -28,7 +28,7 @@ from store.store import Store, StoreUnavailable
 from tasks.enqueue import Sender
 from workers.embedded import EmbeddedFarm
 
-PATIENCE_S = 900.0
+PATIENCE_S = 3600.0
 KILL_EVERY_S = (2.0, 8.0)
 VICTIMS = ("node", "decoder", "broker", "store", "beat")
 ENVIRONMENT = {

@@ -18,7 +18,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,14 +66,14 @@ def ffmpeg() -> str:
     return str(get_ffmpeg_exe())
 
 
-def measure(clip: Path, rounds: int) -> tuple[list[Round], dict[str, Any]]:
-    """Rounds, and the last document."""
+def measure(clip: Path, rounds: int, without: Collection[str] = ()) -> tuple[list[Round], dict[str, Any]]:
+    """Rounds, and the last document. `without`: encoders that are left out, with the taggers that need them."""
     with tempfile.TemporaryDirectory() as home:
         settings = Settings(home=Path(home), _env_file=None)  # type: ignore[call-arg]
         settings.media.roots = [clip.parent]
         settings.media.decoders = 1
         scratch = NodeScratch(settings.scratch)
-        parts = build_parts(settings, scratch.path)
+        parts = leave_out(build_parts(settings, scratch.path), without)
         library = SoundLibrary(settings.index)
         upload = TagUpload(upload_id="clip", media=clip.as_uri())
         try:
@@ -89,6 +90,14 @@ def measure(clip: Path, rounds: int) -> tuple[list[Round], dict[str, Any]]:
         finally:
             parts.close()
     return measured, document
+
+
+def leave_out(parts: Parts, names: Collection[str]) -> Parts:
+    """The parts without some encoders and without the taggers that need them."""
+    for name in names:
+        parts.encoders[name].close()
+    encoders = {name: encoder for name, encoder in parts.encoders.items() if name not in names}
+    return replace(parts, encoders=encoders, taggers=[one for one in parts.taggers if not set(one.encoders) & {*names}])
 
 
 def _tag(upload: TagUpload, parts: Parts, library: SoundLibrary) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from benchmarks.retag_archive import (
     run_child,
     settings_of,
 )
+from models.protocol import optional_encoders
 from store.artifacts import ArtifactStore
 from store.store import Selection, Store
 from tasks.contract import TagUpload
@@ -59,9 +60,12 @@ def same_of_kept(analyses: list[Analysis], requests: list[dict[str, Any]], parts
         for tagger in parts.taggers:
             if tagger.name in FRAMES_ONLY:
                 continue
-            kept = {name: analysis.artifacts[name] for name in names_for(tagger.encoders) if name in analysis.artifacts}
+            welcome = {name: parts.encoders[name] for name in optional_encoders(tagger) if name in parts.encoders}
+            names = names_for([*tagger.encoders, *welcome])
+            kept = {name: analysis.artifacts[name] for name in names if name in analysis.artifacts}
             encoders = {name: parts.encoders[name] for name in tagger.encoders}
-            evidence = evidence_of(kept, encoders, request.get("caption", ""), request.get("hashtags", ())).evidence
+            said = request.get("caption", ""), request.get("hashtags", ())
+            evidence = evidence_of(kept, encoders, *said, welcome).evidence
             again = analysis.document.model_validate({**document, tagger.section: tagger.tag(evidence)}).to_json()
             differ += again[tagger.section] != document[tagger.section]
     return differ
