@@ -135,6 +135,13 @@ def write(
     return page
 
 
+def bars_of(name: str, folder: Path = RESULTS) -> list[Bar]:
+    """The bars of a benchmark's committed results, with their date as the note."""
+    page = read(name, folder)
+    keys = ("name", "value", "bar", "sense", "unit")
+    return [Bar(**{key: bar[key] for key in keys}, note=page["date"]) for bar in page["bars"]]
+
+
 def read(name: str, folder: Path = RESULTS) -> dict[str, Any]:
     """The committed results of a benchmark."""
     document: dict[str, Any] = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))

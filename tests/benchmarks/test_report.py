@@ -1,9 +1,10 @@
 import json
 import math
+from pathlib import Path
 
 import pytest
 
-from benchmarks.report import Bar, bars_table, check, figure, read, table, today, write
+from benchmarks.report import Bar, bars_of, bars_table, check, figure, read, table, today, write
 
 
 def test_a_bar_is_met_only_by_a_figure_that_reaches_it():
@@ -64,3 +65,14 @@ def test_figures(value, text):
 def test_a_pipe_in_a_cell_does_not_break_the_table():
     assert table(("a",), [("x|y",)]).splitlines()[2] == r"| x\|y |"
     assert "MISSED" in bars_table([Bar("p", None, 1)])
+
+
+def test_bars_are_read_again_with_their_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
+    bars = [Bar("speed", 2.0, 1.0, unit="x"), Bar("faults", None, 0, "<=")]
+    write("kept", title="t", command="c", bars=bars, data={}, body="", folder=tmp_path)
+    again = bars_of("kept", tmp_path)
+    assert [(bar.name, bar.value, bar.met, bar.note) for bar in again] == [
+        ("speed", 2.0, True, "1970-01-01"),
+        ("faults", None, False, "1970-01-01"),
+    ]
