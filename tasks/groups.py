@@ -21,15 +21,6 @@ ALIKE = 0.95
 (JPEG quality 40, or 0.4 of the size) have 0.955 and more in 95 of 100, and no two different ones more than 0.93."""
 BLOCK = 512
 """Uploads compared with all others at once."""
-DIRECTIONS = 96
-"""Principal directions that are compared first."""
-SAMPLE = 4000
-"""Uploads that the directions are found on."""
-SLACK = 1e-4
-"""More than single precision can be wrong."""
-DENSE = 0.02
-"""Share of the pairs of a block beyond which all of them are computed."""
-PAIRS = 8192
 SHORTEST = 1e-9
 SALT = "tagfarm-split-1"
 """Part of the hash: changing it deals every split anew."""
@@ -80,47 +71,17 @@ def _name(common: Common) -> tuple[bool, str, str]:
 def alike_components(means: npt.NDArray[np.float32], least: float = ALIKE) -> npt.NDArray[np.intp]:
     """[n] a number for each row, the same for rows that a chain of cosines of `least` and more connects.
 
-    Exact, and not every pair is looked at in full: a cosine is what the first principal directions have of it and at
-    most the product of what is left of both rows beside them. Only where that could reach `least` the rest is computed.
+    Every pair is looked at, block by block: looking at what their first principal directions allow before took longer.
     """
-    count = len(means)
-    numbers = np.arange(count)
-    lengths = np.linalg.norm(means, axis=1, keepdims=True)
-    units = (means / np.maximum(lengths, SHORTEST)).astype(np.float32)
-    units, inverse = np.unique(units, axis=0, return_inverse=True)  # one file that was sent often is one row here
-    alone = np.arange(len(units))
-    near, left = _projected(units)
-    for at in range(0, len(units), BLOCK):
-        bound = near[at : at + BLOCK] @ near[at:].T
-        bound += np.outer(left[at : at + BLOCK], left[at:])
-        rows, columns = np.nonzero(bound >= least - SLACK)
-        upper = columns > rows
-        rows, columns = rows[upper] + at, columns[upper] + at
-        if len(rows) > DENSE * bound.size:
-            # So many could be alike that they are all computed at once.
-            rows, columns = np.nonzero(units[at : at + BLOCK] @ units[at:].T >= least)
-            rows, columns = rows + at, columns + at
-        else:
-            parts = (slice(first, first + PAIRS) for first in range(0, len(rows), PAIRS))
-            true = [np.einsum("ij,ij->i", units[rows[one]], units[columns[one]]) >= least for one in parts]
-            kept = np.concatenate(true) if true else np.zeros(0, np.bool_)
-            rows, columns = rows[kept], columns[kept]
-        alone = _connected(alone, rows, columns)
-    # A row of zeros is like no other.
-    empty = lengths[:, 0] <= SHORTEST
-    found = alone[inverse.ravel()]
-    return np.where(empty, numbers + len(units), found)
-
-
-def _projected(units: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """[n, m] what the first principal directions have of each row, and [n] the length of what they have not."""
-    if units.shape[1] <= DIRECTIONS:
-        return units, np.zeros(len(units), np.float32)
-    sample = units[:: max(1, len(units) // SAMPLE)].astype(np.float64)
-    _, directions = np.linalg.eigh(sample.T @ sample)
-    near = units @ directions[:, -DIRECTIONS:].astype(np.float32)
-    left = np.sqrt(np.maximum(1.0 - np.square(near).sum(axis=1), 0.0))
-    return near, left.astype(np.float32)
+    lengths = np.linalg.norm(means, axis=1)
+    lengths[lengths <= SHORTEST] = np.inf  # a row of zeros is like no other
+    numbers = np.arange(len(means))
+    for at in range(0, len(means), BLOCK):
+        products = means[at : at + BLOCK] @ means[at:].T
+        products /= lengths[at : at + BLOCK, None]
+        rows, columns = np.nonzero(products >= least * lengths[at:])
+        numbers = _connected(numbers, rows + at, columns + at)
+    return numbers
 
 
 def _connected(

@@ -60,6 +60,11 @@ class EvidenceMap:
         """(class index, topic id)."""
         return [(CLASSES.index(name), topic) for name, topic in self.objects.items()]
 
+    def within(self, taxonomy: Taxonomy) -> EvidenceMap:
+        """What of it says topics that a taxonomy has: one may be narrower than the published one."""
+        kept = ({name: t for name, t in part.items() if t in taxonomy.index} for part in (self.objects, self.sounds))
+        return EvidenceMap(self.version, self.weight, *kept)
+
     @cached_property
     def sound_columns(self) -> list[tuple[int, str]]:
         """(class index, topic id)."""

@@ -107,7 +107,7 @@ class TopicsTagger:
         self.calibration = calibration or load_calibration()
         if self.calibration.taxonomy != self.taxonomy.version:
             raise ValueError(f"calibrated for {self.calibration.taxonomy}, not for {self.taxonomy.version}")
-        self.mapping = load_map(self.taxonomy)
+        self.mapping = load_map(load_taxonomy()).within(self.taxonomy)
         self._second = self.taxonomy.parents >= 0
         self.thresholds = np.asarray(self.calibration.threshold)[self._second.astype(np.intp)]
         """[topics] least score at which each is said."""

@@ -1,4 +1,4 @@
-"""Near-duplicates are found exactly, without every pair being looked at in full."""
+"""Near-duplicates are found exactly, block by block."""
 
 from __future__ import annotations
 

@@ -171,3 +171,12 @@ def test_the_reasons_name_what_each_evidence_said(tagger):
     assert why["words"]["food/fast_food"]["sources"] == ["hashtag"]
     assert why["silent"] == ["faces"]
     assert why["topics"] == tagger.tag(shown)
+
+
+def test_a_narrower_taxonomy_has_what_of_the_map_it_can_say(tagger):
+    whole = load_map(tagger.taxonomy)
+    narrow = replace(tagger.taxonomy, topics=tuple(t for t in tagger.taxonomy.topics if t.id != "animals/bird"))
+    kept = whole.within(narrow)
+    assert set(whole.objects) - set(kept.objects) == {"bird"}
+    assert "animals/bird" not in kept.sounds.values() and kept.sounds
+    assert TopicsTagger(narrow).mapping == kept
