@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -38,12 +38,15 @@ class Answered:
     right_pitch: int = 0
     wrong: int = 0
     cpu_s: float = 0.0
+    scores: list[tuple[float, bool]] = field(default_factory=list)
+    """Of each use that was named, and whether it was right."""
 
     def add(self, query: Query, found: Sequence[SoundMatch], seconds: float, cpu_s: float) -> None:
         """Count one question."""
         self.asked += 1
         self.cpu_s += cpu_s
         mine = [use for use in found if use.sound_id == query.recording]
+        self.scores += [(use.score, use.sound_id == query.recording) for use in found]
         self.wrong += len(found) - len(mine)
         if not mine:
             return
@@ -55,7 +58,7 @@ class Answered:
         self.right_speed += abs(use.speed / query.speed - 1) <= 0.01
         self.right_pitch += abs(use.pitch_semitones - query.semitones) <= 0.25
 
-    def data(self) -> dict[str, float]:
+    def data(self) -> dict[str, Any]:
         """For the results' file."""
         hits = max(1, self.hits)
         low, high = interval(self.hits, self.asked)
@@ -70,6 +73,7 @@ class Answered:
             "right_pitch": round(self.right_pitch / hits, 4),
             "wrong_names": self.wrong,
             "cpu_ms": round(1000 * self.cpu_s / self.asked, 1),
+            "scores": self.scores,
         }
 
 
@@ -99,7 +103,7 @@ def _ask(wave: Any) -> tuple[list[SoundMatch], float]:
     return found, time.process_time() - began
 
 
-def row(job: tuple[int, str, float, int]) -> dict[str, float]:
+def row(job: tuple[int, str, float, int]) -> dict[str, Any]:
     """Questions of one row of the table: its number and name, their length in seconds, how many."""
     number, name, seconds, asked = job
     answered = Answered()
@@ -120,16 +124,30 @@ def _ask_for(wave: Any, seconds: float) -> tuple[list[SoundMatch], float, float]
     return found, seconds, cpu_s
 
 
-def alarms(job: tuple[float, int, int, int]) -> dict[str, tuple[int, int, float]]:
-    """By kind: alarms, questions, CPU seconds. Every `of`-th question, beginning at `part`."""
+@dataclass
+class Alarmed:
+    """What came of strangers of one kind."""
+
+    alarms: int = 0
+    asked: int = 0
+    cpu_s: float = 0.0
+    scores: list[tuple[float, bool]] = field(default_factory=list)
+    """Of each use that was named: none is right."""
+
+
+def alarms(job: tuple[float, int, int, int]) -> dict[str, Alarmed]:
+    """By kind. Every `of`-th question, beginning at `part`."""
     seconds, number, part, of = job
-    counted: dict[str, tuple[int, int, float]] = {}
+    counted: dict[str, Alarmed] = {}
     for turn, (kind, wave) in enumerate(negatives(tracks(STRANGERS, None), seconds, number)):
         if turn % of != part:
             continue
         found, cpu_s = _ask(wave)
-        alarms, asked, spent = counted.get(kind, (0, 0, 0.0))
-        counted[kind] = (alarms + bool(found), asked + 1, spent + cpu_s)
+        one = counted.setdefault(kind, Alarmed())
+        one.alarms += bool(found)
+        one.asked += 1
+        one.cpu_s += cpu_s
+        one.scores += [(use.score, False) for use in found]
     return counted
 
 
@@ -176,6 +194,7 @@ def effect_row(job: tuple[int, str, int]) -> dict[str, Any]:
     """Questions of one row of effects: which of the short and of the longer ones were named where they are."""
     number, name, rounds = job
     counted = {"short": [0, 0], "longer": [0, 0]}
+    scores: list[tuple[float, bool]] = []
     wrong = right_range = hits = 0
     spent = 0.0
     for query in effect_queries(effects(), effect_conditions()[name], number, rounds):
@@ -183,6 +202,7 @@ def effect_row(job: tuple[int, str, int]) -> dict[str, Any]:
         spent += cpu_s
         named = _named(query, found)
         wrong += sum(use.sound_id not in alike()[query.effect] for use in found)
+        scores += [(use.score, use.sound_id in alike()[query.effect]) for use in found]
         both = counted["short" if query.length_s < SHORT_S else "longer"]
         both[0] += bool(named)
         both[1] += 1
@@ -194,6 +214,7 @@ def effect_row(job: tuple[int, str, int]) -> dict[str, Any]:
         "right_range": round(right_range / max(1, hits), 4),
         "wrong_names": wrong,
         "cpu_ms": round(1000 * spent / asked, 1),
+        "scores": scores,
     }
 
 

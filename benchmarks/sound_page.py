@@ -10,6 +10,7 @@ import numpy as np
 from .recordings import TRACK_S
 from .report import Bar, table
 from .sound_queries import OFFSET_S
+from .topics import expected_calibration_error, reliability
 
 BARS = {
     "clean": 100,
@@ -34,6 +35,7 @@ MEAN_BAR = 95
 EFFECT_BARS = {"clean": 95, "pink noise 10 dB": 85, "speech 0 dB": 70, "speed x 1.10": 80}
 SHORT_EFFECT_BAR = 85
 """Of effects under half a second, alone."""
+CALIBRATION_BAR = 0.05
 
 
 def bars(data: Mapping[str, Any]) -> list[Bar]:
@@ -47,7 +49,15 @@ def bars(data: Mapping[str, Any]) -> list[Bar]:
     lower = [name for name, row in ten.items() if row["found"] < five[name]["found"]]
     made.append(Bar("rows lower with 10 s than with 5 s", len(lower), 0, "<=", note=", ".join(lower)))
     made += _where(five) + _effects(data) + _several(data) + _costs(data)
+    made.append(Bar("calibration error of the score", expected_calibration_error(_scores(data)), CALIBRATION_BAR, "<="))
     return made
+
+
+def _scores(data: Mapping[str, Any]) -> list[tuple[float, bool]]:
+    """Score of every use that was named, of music, effects and strangers, and whether it is right."""
+    parts = [*data["rows"]["5"].values(), *data["rows"]["10"].values()]
+    parts += [*data["effect_rows"].values(), *data["strangers"].values()]
+    return [(score, right) for part in parts for score, right in part["scores"]]
 
 
 def _where(rows: Mapping[str, Mapping[str, Any]]) -> list[Bar]:
@@ -148,6 +158,11 @@ def body(data: Mapping[str, Any]) -> str:
                 for name, row in data["effect_rows"].items()
             ],
         ),
+    ]
+    lines += [
+        "## Score\n",
+        "Of all uses that were named, of strangers too: how many are right at each score.\n",
+        table(("mean score", "share right", "uses"), reliability(_scores(data))),
     ]
     if data.get("peers"):
         lines += ["## Beside others\n", _peers(data["peers"])]

@@ -25,7 +25,17 @@ from models.soundid.index import DiskIndex
 from . import report
 from .distortions import conditions
 from .recordings import CATALOGUE, RATE, effects, floats, tracks
-from .sound_asked import alarms, cost, effect_row, effects_over_music, in_turn, near_duplicates, open_index, row
+from .sound_asked import (
+    Alarmed,
+    alarms,
+    cost,
+    effect_row,
+    effects_over_music,
+    in_turn,
+    near_duplicates,
+    open_index,
+    row,
+)
 from .sound_beside import side_by_side
 from .sound_effects import effect_conditions
 from .sound_page import bars, body
@@ -117,15 +127,21 @@ def _costs(folder: str) -> dict[str, float]:
         pool.submit(cost, others).result()
         made = dict(progress(pool.map(cost, jobs), total=len(jobs) + 1, description="costs"))
         strangers = pool.submit(alarms, (5.0, 6 * COST_ROUNDS, 0, 1)).result()
-    return {**made, "strangers": max(1000 * spent / asked for _, asked, spent in strangers.values())}
+    return {**made, "strangers": max(1000 * one.cpu_s / one.asked for one in strangers.values())}
 
 
-def _by_kind(parts: Sequence[dict[str, tuple[int, int, float]]]) -> dict[str, dict[str, float]]:
-    """Alarms, questions and CPU by kind of stranger."""
+def _by_kind(parts: Sequence[dict[str, Alarmed]]) -> dict[str, dict[str, Any]]:
+    """Alarms, questions, CPU and scores by kind of stranger."""
     made = {}
     for kind in sorted({kind for part in parts for kind in part}):
-        alarmed, asked, spent = (sum(part.get(kind, (0, 0, 0.0))[column] for part in parts) for column in range(3))
-        made[kind] = {"alarms": alarmed, "asked": asked, "cpu_ms": round(1000 * spent / asked, 1)}
+        some = [part[kind] for part in parts if kind in part]
+        asked = sum(one.asked for one in some)
+        made[kind] = {
+            "alarms": sum(one.alarms for one in some),
+            "asked": asked,
+            "cpu_ms": round(1000 * sum(one.cpu_s for one in some) / asked, 1),
+            "scores": [score for one in some for score in one.scores],
+        }
     return made
 
 
