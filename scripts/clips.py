@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import io
 import itertools
+import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
@@ -66,7 +68,7 @@ def write(
 ) -> Path:
     """Encode a clip. `pictures` are cropped to even sizes; `heard` is at `SOUND_RATE`, in blocks where it is long."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w", container_options={"fflags": "+bitexact"}) as container:
+    with own_schedule(), av.open(str(path), "w", container_options={"fflags": "+bitexact"}) as container:
         video: av.VideoStream | None = None
         audio: av.AudioStream | None = None
         pictures = iter(pictures) if pictures is not None else None
@@ -90,6 +92,21 @@ def write(
             for packet in _encode_sound(audio, heard):
                 container.mux(packet)
     return path
+
+
+@contextmanager
+def own_schedule() -> Iterator[None]:
+    """Leave the thread scheduled as it was: SVT-AV1 makes the thread that calls it a real-time one, where it may, and
+    all processes that are started afterwards would be too."""
+    if not hasattr(os, "sched_setscheduler"):
+        yield
+        return
+    policy, given = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        if os.sched_getscheduler(0) != policy:
+            os.sched_setscheduler(0, policy, given)
 
 
 def _options(codec: str, crf: int, preset: str) -> dict[str, str]:

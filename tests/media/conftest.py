@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from scripts.clips import own_schedule
+
 COLOURS = {"red": (230, 30, 30), "green": (30, 200, 40), "blue": (30, 40, 220), "grey": (128, 128, 128)}
 
 
@@ -66,7 +68,7 @@ class Studio:
         options: dict[str, str] | None = None,
     ) -> Path:
         path = self.path(suffix)
-        with av.open(str(path), "w") as out:
+        with own_schedule(), av.open(str(path), "w") as out:
             stream: Any = out.add_stream(codec, rate=rate, options=options or {})
             stream.height, stream.width = pictures[0].shape[:2]
             stream.pix_fmt = pix_fmt
