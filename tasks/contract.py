@@ -264,6 +264,14 @@ class PictureQuality(Strict):
     flicker: Score | None = None
 
 
+class SpeechOpinion(Strict):
+    """How good speech sounds to people, as DNSMOS P.835 foretells it: opinion scores, 1 (bad) to 5 (excellent)."""
+
+    signal: Annotated[float, Field(ge=1, le=5)]
+    background: Annotated[float, Field(ge=1, le=5)]
+    overall: Annotated[float, Field(ge=1, le=5)]
+
+
 class SoundQuality(Strict):
     """`score`: 1 is best; `clipping_share` is an amount: 0 is none; `hum_db` of full scale; `dynamics_db`: kurtosis."""
 
@@ -278,6 +286,7 @@ class SoundQuality(Strict):
     hum_db: float | None = None
     dropouts_per_s: float | None = None
     dynamics_db: float | None = None
+    speech: SpeechOpinion | None = None
 
 
 class Quality(Strict):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
 
 import torch
 
 from models.protocol import Encoder, Tagger
+from models.quality import speech_mos
+from models.quality.speech_mos import SpeechMosEncoder
 from models.registry.weights import list_weights
 from models.sounds.events import EventsTagger
 from models.sounds.hub import HubEncoder
@@ -33,6 +35,8 @@ def encoders(models: ModelSettings, device: torch.device) -> dict[str, Callable[
         made["whisper"] = lambda: LanguageEncoder(network())
         if models.transcript:
             made["words"] = lambda: WordsEncoder(network())
+    if judges_speech(models):
+        made["dnsmos"] = partial(SpeechMosEncoder, models.weights)
     return made
 
 
@@ -47,11 +51,16 @@ def taggers(models: ModelSettings) -> list[Tagger]:
 
 def tells_language(models: ModelSettings) -> bool:
     """Whether Whisper is to run: as set, or where all that it needs is there."""
-    if models.language != "auto":
-        return models.language == "on"
-    engines = all(importlib.util.find_spec(name) is not None for name in ("ctranslate2", "tokenizers"))
-    return engines and _installed(models.weights)
+    return _wanted(models.language, models.weights, WEIGHTS, ("ctranslate2", "tokenizers"))
 
 
-def _installed(weights: Path) -> bool:
-    return any(known.entry.name == WEIGHTS and known.state == "installed" for known in list_weights(weights))
+def judges_speech(models: ModelSettings) -> bool:
+    """Whether DNSMOS is to run: as set, or where all that it needs is there."""
+    return _wanted(models.speech_quality, models.weights, speech_mos.WEIGHTS, ("onnxruntime",))
+
+
+def _wanted(said: str, weights: Path, name: str, engines: Sequence[str]) -> bool:
+    if said != "auto":
+        return said == "on"
+    there = all(importlib.util.find_spec(engine) is not None for engine in engines)
+    return there and any(known.entry.name == name and known.state == "installed" for known in list_weights(weights))

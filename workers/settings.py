@@ -99,6 +99,9 @@ class ModelSettings(BaseModel):
     language: Literal["auto", "on", "off"] = "auto"
     """Whether Whisper tells the language of speech. auto: where the extra `speech` and the weights `whisper-base` are
     installed (`tagfarm weights pull whisper-base`)."""
+    speech_quality: Literal["auto", "on", "off"] = "auto"
+    """Whether DNSMOS says how good speech sounds. auto: where the extra `speech` and the weights `dnsmos` are installed
+    (`tagfarm weights pull dnsmos`)."""
     transcript: bool = False
     """Whether it writes down the words as well; about as dear again for each 30 s of speech."""
     sound_hub: str | None = None

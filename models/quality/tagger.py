@@ -20,6 +20,7 @@ from models.quality.scores import (
     sound_parts,
     sound_score,
 )
+from models.quality.speech_mos import BEST, SPEECH_MOS, WORST, opinion
 from models.quality.words import detail_lines, in_order, picture_words, sound_words
 
 PICTURE, SOUND = "picture_measures", "sound_measures"
@@ -28,12 +29,15 @@ __all__ = ["PICTURE", "PICTURE_SHARE", "SOUND", "QualityTagger", "explain", "pic
 
 
 class QualityTagger:
-    """The document's `quality`. Reads the two observers' measures, and nothing else."""
+    """The document's `quality`. Reads the two observers' measures and, where somebody listened, what speech sounds
+    like."""
 
     name = "quality"
     section = "quality"
     version = "measures@2"
     encoders: tuple[str, ...] = ()
+    optional_encoders: tuple[str, ...] = ("silero", "yamnet", SPEECH_MOS)
+    """The last needs the others, and they are read by nothing here."""
 
     def tag(self, evidence: Evidence) -> dict[str, Any] | None:
         """The section; None where there is neither picture nor sound to judge.
@@ -45,6 +49,8 @@ class QualityTagger:
         still = _still(evidence)
         picture = picture_quality(measures_of(evidence, PICTURE), still=still)
         sound = sound_quality(measures_of(evidence, SOUND)) if evidence.has_audio else None
+        if sound is not None:
+            sound["speech"] = opinion(evidence.encodings.get(SPEECH_MOS))
         heard = sound if sound is not None and sound["loudness_lufs"] is not None else None
         if picture is None and sound is None:
             return None
@@ -110,6 +116,8 @@ def explain(evidence: Evidence) -> list[str]:
     if evidence.has_audio and heard.get("seconds"):
         parts = sound_parts(heard)
         named += sound_words(parts, heard) if parts else [(1.0, "silent")]
+        if (said := opinion(evidence.encodings.get(SPEECH_MOS))) is not None:
+            named += sound_words({"speech": (said["overall"] - WORST) / (BEST - WORST)}, heard)
     return in_order(named)
 
 

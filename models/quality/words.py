@@ -78,6 +78,7 @@ PLAIN_WORDS: Mapping[str, tuple[float, Words]] = {
     "hum": (0.8, lambda _: "mains hum"),
     "dropouts": (0.7, lambda measures: f"{number(measures, 'dropouts_per_s', 0.0):.1f} dropouts a second"),
     "dynamics": (0.6, lambda _: "crushed dynamics"),
+    "speech": (0.3, lambda _: "speech that is hard to listen to"),
 }
 """Part to the score below which it is named, and how."""
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from models.protocol import WeightsMissing
 from workers import hearing
 from workers.settings import ModelSettings
 
@@ -34,3 +35,12 @@ def test_what_is_set_is_asked_for_even_if_it_is_missing(
 def test_off_is_off(tmp_path: Path) -> None:
     models = ModelSettings(weights=tmp_path, language="off", transcript=True)
     assert hearing.taggers(models)[1].encoders == ("silero", "yamnet")
+
+
+def test_speech_is_judged_where_that_is_installed_or_set(tmp_path: Path) -> None:
+    device = torch.device("cpu")
+    assert "dnsmos" not in hearing.encoders(ModelSettings(weights=tmp_path), device)
+    assert "dnsmos" not in hearing.encoders(ModelSettings(weights=tmp_path, speech_quality="off"), device)
+    made = hearing.encoders(ModelSettings(weights=tmp_path, speech_quality="on"), device)
+    with pytest.raises(WeightsMissing, match="tagfarm weights pull dnsmos"):
+        made["dnsmos"]()

@@ -63,7 +63,11 @@ def test_the_worst_comes_first() -> None:
 
 
 def test_every_word_has_a_part() -> None:
-    parts = set(picture_parts(FINE_PICTURE)) | set(sound_parts({**FINE_SOUND, "hum_db": -40.0})) | {"noise_of_sound"}
+    parts = (
+        set(picture_parts(FINE_PICTURE))
+        | set(sound_parts({**FINE_SOUND, "hum_db": -40.0}))
+        | {"noise_of_sound", "speech"}
+    )
     assert set(PLAIN_WORDS) <= parts
 
 
