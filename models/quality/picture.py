@@ -42,6 +42,8 @@ class View(Protocol):
     def sampled(self) -> bool: ...  # noqa: D102
     @property
     def index(self) -> int: ...  # noqa: D102
+    @property
+    def quantiser(self) -> float | None: ...  # noqa: D102
 
 
 class PictureMeasures:
@@ -49,9 +51,10 @@ class PictureMeasures:
 
     Result, all plain numbers (None: nothing to tell it from):
         frames, width, height (as coded, px), blur_px, noise, blockiness, wiped_share (`plane.PlaneMeasures`),
-        banding (`banding.banding`, grey levels),
-        brightness and contrast (mean, and distance of the 5th and 95th percentiles, grey levels), dark_share and
-        bright_share (clipped pixels), freeze_share (of the time), duplicate_share (of the frames), hold_s (how long
+        quantiser (mean QP of H.264's blocks), banding (`banding.banding`, grey levels),
+        brightness and contrast (mean, and distance of the 5th and 95th percentiles, grey levels), white (below which
+        99.5 % of the pixels lie) and tones (from where 0.5 % lie to there), grey levels, burnt_share (of the
+        highlights: what is clipped), freeze_share (of the time), duplicate_share (of the frames), hold_s (how long
         the picture stands between two steps of its motion, s), flicker (grey levels by which brightness swings to and
         fro), jitter (change of camera displacement between looks, shares of the short side), bars (shares of the frame
         that are black bars: left, top, right, bottom, as coded),
@@ -71,6 +74,7 @@ class PictureMeasures:
         self._light = Light()
         self._change = Change()
         self._camera = Camera()
+        self._coarseness, self._coded = 0.0, 0
 
     def frame(self, view: View) -> None:
         """See one frame."""
@@ -78,6 +82,8 @@ class PictureMeasures:
             return
         time_s = view.time_s if math.isfinite(view.time_s) else 0.0
         self._frames += 1
+        if (quantiser := view.quantiser) is not None:
+            self._coarseness, self._coded = self._coarseness + quantiser, self._coded + 1
         brightness, contrast = self._light.look(view.small)
         # A picture that stands says nothing of the hand that holds the camera.
         if self._change.look(view.small, time_s, brightness):
@@ -125,6 +131,7 @@ class PictureMeasures:
             "blockiness": middle("blockiness"),
             "wiped_share": middle("wiped"),
             "banding": middle("banding"),
+            "quantiser": round(self._coarseness / self._coded, 2) if self._coded else None,
             **self._light.result(),
             **self._change.result(),
             "jitter": self._camera.result(),

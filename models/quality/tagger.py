@@ -32,7 +32,7 @@ class QualityTagger:
 
     name = "quality"
     section = "quality"
-    version = "measures@2"
+    version = "measures@3"
     encoders: tuple[str, ...] = ()
 
     def tag(self, evidence: Evidence) -> dict[str, Any] | None:
