@@ -6,18 +6,22 @@ layout is FFmpeg's public interface on 64-bit machines; the records' place and s
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from av.sidedata.sidedata import Type as SideDataType
 
 QUANTISER_OPTIONS = {"export_side_data": "venc_params"}
 """Codec options that make the decoder tell. Those that cannot ignore them."""
 H264 = 1
 """`AV_VIDEO_ENC_PARAMS_H264`: other codecs' quantisers are on other scales."""
-HEADER_BYTES = 32
-_BLOCK_DELTA = slice(16, 20)
-"""Where a block's record has its difference from the frame's quantiser, bytes."""
+_HEADER = struct.Struct("=I4xQQii")
+"""Number of blocks, where their records begin, a record's size (bytes), the codec, the frame's quantiser."""
+HEADER_BYTES = _HEADER.size
+BLOCK_BYTES, DELTA_AT = 20, 16
+"""A block's record is at least so long; from here on it has the difference from the frame's quantiser, bytes."""
 
 
 def frame_quantiser(frame: Any) -> float | None:
@@ -28,16 +32,13 @@ def frame_quantiser(frame: Any) -> float | None:
         return None
     if side is None:
         return None
-    told = np.frombuffer(memoryview(side), np.uint8)
-    if told.size < HEADER_BYTES:
+    told = memoryview(side)
+    if len(told) < HEADER_BYTES:
         return None
-    blocks = int(told[:4].view(np.uint32)[0])
-    offset, size = (int(value) for value in told[8:24].view(np.uint64))
-    kind, base = (int(value) for value in told[24:32].view(np.int32))
+    blocks, offset, size, kind, base = _HEADER.unpack_from(told)
     if kind != H264:
         return None
-    if not blocks or size < _BLOCK_DELTA.stop or offset + blocks * size > told.size:
+    if not blocks or size < BLOCK_BYTES or offset + blocks * size > len(told):
         return float(base)
-    records = told[offset : offset + blocks * size].reshape(blocks, size)
-    deltas = np.ascontiguousarray(records[:, _BLOCK_DELTA]).view(np.int32)
+    deltas: npt.NDArray[np.int32] = np.ndarray((blocks,), np.int32, told, offset + DELTA_AT, (size,))
     return base + float(deltas.mean())

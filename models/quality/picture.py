@@ -25,6 +25,8 @@ Plane = npt.NDArray[np.uint8]
 
 MIN_MEASURE_INTERVAL_S = 0.9
 """Full planes are measured at most this often, s: focus and noise change slowly, and a plane costs a frame's decode."""
+QUANTISER_EVERY = 5
+"""Frames of which one tells its quantiser: coders' patterns of frames are 2, 3 or 4 long, and reading is not free."""
 MAX_MEASURED = 192
 """After so many full planes only every second sampled frame is measured, then every fourth, ..."""
 
@@ -82,7 +84,7 @@ class PictureMeasures:
             return
         time_s = view.time_s if math.isfinite(view.time_s) else 0.0
         self._frames += 1
-        if (quantiser := view.quantiser) is not None:
+        if self._frames % QUANTISER_EVERY == 1 and (quantiser := view.quantiser) is not None:
             self._coarseness, self._coded = self._coarseness + quantiser, self._coded + 1
         brightness, contrast = self._light.look(view.small)
         # A picture that stands says nothing of the hand that holds the camera.

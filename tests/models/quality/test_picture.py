@@ -128,3 +128,24 @@ def test_memory_has_a_bound(photos: dict[str, np.ndarray]) -> None:
 
 def test_nothing_seen_nothing_said() -> None:
     assert PictureMeasures().result(np.zeros(0, np.float32)) == {}
+
+
+def test_exposure_is_told_of_any_photograph(photos: dict[str, np.ndarray], watch: Watch) -> None:
+    for name, photo in photos.items():
+        lit = [watch([np.clip(photo * gain, 0, 255).astype(np.uint8)]) for gain in (0.25, 0.5, 1.0, 2.0, 3.5)]
+        whites, burnt = [look["white"] for look in lit], [look["burnt_share"] for look in lit]
+        assert whites[0] < whites[1] < whites[2] <= whites[3] <= whites[4], name
+        assert burnt[0] <= burnt[2] < burnt[3] < burnt[4], name
+        flat = watch([(128 + (photo.astype(float) - 128) * 0.3).astype(np.uint8)])
+        assert flat["tones"] < 0.5 * lit[2]["tones"], name
+
+
+def test_the_quantiser_is_the_mean_of_what_frames_tell(photos: dict[str, np.ndarray], watch: Watch) -> None:
+    assert watch(_pan(photos["cat"], 12), quantiser=31.5)["quantiser"] == 31.5
+    assert watch(_pan(photos["cat"], 12))["quantiser"] is None
+
+
+def test_pictures_that_jump_tell_nothing_of_the_hand(photos: dict[str, np.ndarray], watch: Watch) -> None:
+    assert watch(_pan(photos["coffee"], 60, shake=4.0), fps=25.0)["jitter"] > 0.004
+    held = [plane for plane in _pan(photos["coffee"], 60, step=2)[::6] for _ in range(6)]
+    assert watch(held, fps=25.0)["jitter"] is None
