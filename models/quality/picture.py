@@ -53,13 +53,13 @@ class PictureMeasures:
 
     Result, all plain numbers (None: nothing to tell it from):
         frames, width, height (as coded, px), blur_px, noise, blockiness, wiped_share (`plane.PlaneMeasures`),
-        quantiser (mean QP of H.264's blocks), banding (`banding.banding`, grey levels),
-        brightness and contrast (mean, and distance of the 5th and 95th percentiles, grey levels), white (below which
-        99.5 % of the pixels lie) and tones (from where 0.5 % lie to there), grey levels, burnt_share (of the
-        highlights: what is clipped), freeze_share (of the time), duplicate_share (of the frames), hold_s (how long
-        the picture stands between two steps of its motion, s), flicker (grey levels by which brightness swings to and
-        fro), jitter (change of camera displacement between looks, shares of the short side), bars (shares of the frame
-        that are black bars: left, top, right, bottom, as coded),
+        quantiser (mean QP of H.264's blocks), banding (`banding.banding`, grey levels), brightness and contrast (mean,
+        and distance of the 5th and 95th percentiles, grey levels), white (below which 99.5 % of the pixels lie) and
+        tones (from where 0.5 % lie to there), grey levels, burnt_share (of the highlights: what is clipped),
+        freeze_share (of the time), freezes (how many), duplicate_share (of the frames), hold_s (how long the picture
+        stands between two steps of its motion, s), flicker (grey levels by which brightness swings to and fro), jitter
+        (change of camera displacement between looks, shares of the short side), bars (shares of the frame that are
+        black bars: left, top, right, bottom, as coded),
         curves (`times_s`, sharpness, brightness, contrast, noise, blockiness, motion: lists of at most 256).
     """
 

@@ -89,11 +89,12 @@ class StepMeter:
         """Powers and fourth moments of the blocks of the louder channel."""
         if samples.shape[0] > 1:
             samples = samples[[int(np.argmax(np.square(samples).mean(axis=1)))]]
-        squares = np.square(samples[0])
-        count = squares.size // self._block
+        count = samples.shape[1] // self._block
         if count:
-            blocks = squares[: count * self._block].reshape(count, self._block)
-            power, fourth = blocks.mean(axis=1), np.square(blocks).mean(axis=1)
+            blocks = samples[0, : count * self._block].reshape(count, self._block)
+            # About the mean: a constant offset is not heard, and would pass for a square wave.
+            squares = np.square(blocks - blocks.mean(axis=1, keepdims=True))
+            power, fourth = squares.mean(axis=1), np.square(squares).mean(axis=1)
             for mean, moment in zip(power.tolist(), fourth.tolist(), strict=True):
                 self._blocks += 1
                 if self._blocks % self._stride or mean <= 1e-10:

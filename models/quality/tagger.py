@@ -22,6 +22,8 @@ from models.quality.scores import (
 )
 from models.quality.words import detail_lines, in_order, picture_words, sound_words
 
+STOOD_SHARE = 0.92
+"""A lone standstill of at least this share of the time is a still picture; a shorter one is a freeze."""
 PICTURE, SOUND = "picture_measures", "sound_measures"
 
 __all__ = ["PICTURE", "PICTURE_SHARE", "SOUND", "QualityTagger", "explain", "picture_quality", "sound_quality"]
@@ -42,7 +44,7 @@ class QualityTagger:
         and `sound.clipping_share`, are amounts: 0 is none. A silent track has a sound of score 0 that takes no part in
         the whole.
         """
-        still = _still(evidence)
+        still = stands_still(evidence)
         picture = picture_quality(measures_of(evidence, PICTURE), still=still)
         sound = sound_quality(measures_of(evidence, SOUND)) if evidence.has_audio else None
         heard = sound if sound is not None and sound["loudness_lufs"] is not None else None
@@ -106,16 +108,23 @@ def sound_quality(measures: Mapping[str, Any]) -> dict[str, Any] | None:
 def explain(evidence: Evidence) -> list[str]:
     """What lowers the scores, in plain words, worst first: ["soft focus", "8 kHz sound"]. Empty: nothing to say."""
     seen, heard = measures_of(evidence, PICTURE), measures_of(evidence, SOUND)
-    named = picture_words(picture_parts(seen, _still(evidence)), seen)
+    named = picture_words(picture_parts(seen, stands_still(evidence)), seen)
     if evidence.has_audio and heard.get("seconds"):
         parts = sound_parts(heard)
         named += sound_words(parts, heard) if parts else [(1.0, "silent")]
     return in_order(named)
 
 
-def _still(evidence: Evidence) -> bool:
-    """Slides stand still on purpose: they are judged as the pictures that they are."""
-    return standing_share(evidence) >= STILL_SHARE
+def stands_still(evidence: Evidence) -> bool:
+    """Slides stand still on purpose: they are judged as the pictures that they are.
+
+    A moving picture that freezes once looks like slides to the few frames that the layout sees: it still moves before
+    and after, and there is no second slide.
+    """
+    if standing_share(evidence) < STILL_SHARE:
+        return False
+    measures = measures_of(evidence, PICTURE)
+    return measures.get("freezes") != 1 or number(measures, "freeze_share", 1.0) >= STOOD_SHARE
 
 
 def measures_of(evidence: Evidence, observer: str) -> Mapping[str, Any]:
