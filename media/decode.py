@@ -20,6 +20,7 @@ import numpy as np
 from media import exchange, formats
 from media.frames import FrameConverter, FrameMoment, LazyFrameView, LumaReader
 from media.probe import INT_MAX, OpenedMedia, open_input, open_media, pixel_aspect
+from media.quantiser import QUANTISER_OPTIONS
 from media.sampling import FrameSampler
 from media.shots import ShotDetector
 from media.sound import SoundTrack
@@ -139,7 +140,8 @@ class _Pass:
                 # One thread costs the least CPU time for a file; the pool keeps the cores busy with several files.
                 stream.codec_context.thread_type = "NONE"
                 stream.codec_context.thread_count = 1
-                stream.codec_context.options = {"max_pixels": str(min(self._limits.max_pixels, INT_MAX))}
+                pixels = str(min(self._limits.max_pixels, INT_MAX))
+                stream.codec_context.options = {"max_pixels": pixels, **QUANTISER_OPTIONS}
         for frame in self._decoded():
             if isinstance(frame, av.VideoFrame):
                 self._picture(frame)

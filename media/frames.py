@@ -17,6 +17,7 @@ import numpy.typing as npt
 from av.sidedata.sidedata import Type as SideDataType
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
+from media.quantiser import frame_quantiser
 from media.types import FRAME_SHORT_SIDE, FrameView
 
 SMALL_SIDE = 90
@@ -50,6 +51,11 @@ class LazyFrameView(FrameView):
         """[height, width], full range."""
         reader, frame = self.__dict__["_source"]
         return reader.full(frame)
+
+    @cached_property
+    def quantiser(self) -> float | None:  # type: ignore[override]
+        """Mean QP."""
+        return frame_quantiser(self.__dict__["_source"][1])
 
 
 @dataclass(frozen=True)

@@ -117,6 +117,8 @@ class FrameView:
     sampled: bool
     """True when this frame is also kept for the encoders: do what is dear only then."""
     index: int
+    quantiser: float | None = None
+    """Mean quantiser (QP, 0 finest to 51) with which H.264 coded the frame's blocks; None: another codec."""
 
 
 @dataclass(frozen=True)

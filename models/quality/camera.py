@@ -15,6 +15,8 @@ Plane = npt.NDArray[np.uint8]
 
 MOTION_INTERVAL_S = 1 / 16
 """Camera motion is measured this often at most, s: a hand shakes at up to about 8 Hz."""
+MAX_INTERVAL_S = 0.1
+"""Looks further apart say nothing of a hand: what stood and jumped is a freeze or judder, s."""
 MIN_RESPONSE = 0.08
 """Weaker peaks of the phase correlation tell no displacement (a cut, a new scene)."""
 MIN_KEPT, MAX_KEPT = 4, 2_048
@@ -40,11 +42,15 @@ class Camera:
             return
         if self._previous is not None and 0.0 <= time_s - self._time_s < MOTION_INTERVAL_S - 0.005:
             return
+        late = time_s - self._time_s > MAX_INTERVAL_S
         self._time_s = time_s
         previous, look = self._previous, small.astype(np.float32)
         self._previous = look
         if previous is None or previous.shape != look.shape or self._window is None:
             self._window = cv2.createHanningWindow((look.shape[1], look.shape[0]), cv2.CV_32F)
+            self._last = None
+            return
+        if late:
             self._last = None
             return
         (dx, dy), response = cv2.phaseCorrelate(previous, look, self._window)

@@ -36,7 +36,7 @@ class Change:
         self._previous: Plane | None = None
         self._time_s = 0.0
         self._total_s = self._frozen_s = self._run_s = 0.0
-        self._run_frames = self._repeated = self._pairs = 0
+        self._run_frames = self._repeated = self._pairs = self._freezes = 0
         self._run_motion = 0.0
         self._since_refined = 0
         self._pending: tuple[float, float] | None = None
@@ -109,6 +109,7 @@ class Change:
     def _end_run(self) -> None:
         if self._run_s >= MIN_FREEZE_S:
             self._frozen_s += self._run_s
+            self._freezes += 1
         else:
             self._repeated += self._run_frames
         self._run_s, self._run_frames, self._run_motion, self._since_refined = 0.0, 0, 0.0, 0
@@ -120,15 +121,16 @@ class Change:
         return motion
 
     def result(self) -> dict[str, Any]:
-        """`freeze_share`, `duplicate_share`, `flicker`, `hold_s`: see `PictureMeasures`."""
+        """`freeze_share`, `freezes`, `duplicate_share`, `flicker`, `hold_s`: see `PictureMeasures`."""
         if self._pending is not None:
             self._stand(*self._pending)
             self._pending = None
         self._end_run()
         if not self._pairs:
-            return {"freeze_share": None, "duplicate_share": None, "flicker": None, "hold_s": None}
+            return {"freeze_share": None, "freezes": 0, "duplicate_share": None, "flicker": None, "hold_s": None}
         return {
             "freeze_share": round(min(1.0, self._frozen_s / self._total_s), 4) if self._total_s > 0.0 else None,
+            "freezes": self._freezes,
             "duplicate_share": round(self._repeated / self._pairs, 4),
             "flicker": round(self._flicker / self._pairs, 4),
             "hold_s": round(self._hold / self._steps, 4) if self._steps > 0.0 else None,

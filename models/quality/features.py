@@ -8,7 +8,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ..layout.tagger import STILL_SHARE, standing_share
 from ..protocol import Evidence
 from .scores import (
     PICTURE_SHARE,
@@ -19,9 +18,9 @@ from .scores import (
     sound_parts,
     sound_score,
 )
-from .tagger import PICTURE, SOUND, measures_of
+from .tagger import PICTURE, SOUND, measures_of, stands_still
 
-VERSION = "measures@2"
+VERSION = "measures@3"
 MEASURES = (*PICTURE_WEIGHTS, *SOUND_WEIGHTS, "heard")
 """Columns: the scores of the packaged tagger's parts, 1 best; a part that does not apply is 1. The last: 1 where there
 is sound to judge."""
@@ -31,7 +30,7 @@ Row = npt.NDArray[np.float32]
 
 def measure_row(evidence: Evidence) -> Row:
     """[MEASURES] of one upload."""
-    picture = picture_parts(measures_of(evidence, PICTURE), standing_share(evidence) >= STILL_SHARE)
+    picture = picture_parts(measures_of(evidence, PICTURE), stands_still(evidence))
     sound = sound_parts(measures_of(evidence, SOUND)) if evidence.has_audio else {}
     parts = {**picture, **sound, "heard": float(bool(sound))}
     return np.array([parts.get(name, 1.0) for name in MEASURES], np.float32)

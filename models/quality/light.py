@@ -14,8 +14,12 @@ BAR_LEVEL = 24
 """A row or column never brighter than this is a black bar, grey levels."""
 MAX_BARS = 0.7
 """If more of the picture than this would be bars it is only dark."""
-DARK_CLIP, BRIGHT_CLIP = 6, 249
-"""At and beyond these a pixel is clipped, grey levels."""
+BRIGHT_CLIP = 249
+"""From here on a pixel is clipped, grey levels."""
+HIGHLIGHTS = 200
+"""From here on a pixel is a highlight, grey levels."""
+HIGHLIGHTS_FLOOR = 0.001
+"""Added to the share of highlights, so that a few bright pixels are not a burnt-out picture."""
 _LEVELS = np.arange(256, dtype=np.float64)
 
 
@@ -46,7 +50,7 @@ class Light:
         return float(share @ _LEVELS), _spread(share)
 
     def result(self) -> dict[str, Any]:
-        """`brightness`, `contrast`, `dark_share`, `bright_share`, `bars`: see `PictureMeasures`."""
+        """`brightness`, `contrast`, `white`, `tones`, `burnt_share`, `bars`: see `PictureMeasures`."""
         share = self._histogram / max(1.0, float(self._histogram.sum()))
         height, width = self._brightest.shape if self._brightest is not None else (1, 1)
         left, top, right, bottom = self._box
@@ -54,8 +58,9 @@ class Light:
         return {
             "brightness": round(float(share @ _LEVELS), 2),
             "contrast": round(_spread(share), 2),
-            "dark_share": round(float(share[: DARK_CLIP + 1].sum()), 4),
-            "bright_share": round(float(share[BRIGHT_CLIP:].sum()), 4),
+            "white": round(_percentile(share, 0.995), 2),
+            "tones": round(_percentile(share, 0.995) - _percentile(share, 0.005), 2),
+            "burnt_share": round(float(share[BRIGHT_CLIP:].sum() / (share[HIGHLIGHTS:].sum() + HIGHLIGHTS_FLOOR)), 4),
             "bars": [round(max(0.0, bar), 4) for bar in bars],
         }
 
@@ -64,6 +69,11 @@ def _spread(share: npt.NDArray[np.float64]) -> float:
     """Distance between the 5th and the 95th percentile, grey levels."""
     low, high = np.searchsorted(np.cumsum(share), (0.05, 0.95))
     return float(max(0, min(int(high), 255) - int(low)))
+
+
+def _percentile(share: npt.NDArray[np.float64], quantile: float) -> float:
+    """The grey level below which this share of the pixels lies."""
+    return float(np.interp(quantile, np.cumsum(share), _LEVELS))
 
 
 def _content_box(brightest: Plane) -> tuple[int, int, int, int]:

@@ -25,6 +25,8 @@ Plane = npt.NDArray[np.uint8]
 
 MIN_MEASURE_INTERVAL_S = 0.9
 """Full planes are measured at most this often, s: focus and noise change slowly, and a plane costs a frame's decode."""
+QUANTISER_EVERY = 5
+"""Frames of which one tells its quantiser: coders' patterns of frames are 2, 3 or 4 long, and reading is not free."""
 MAX_MEASURED = 192
 """After so many full planes only every second sampled frame is measured, then every fourth, ..."""
 
@@ -42,6 +44,8 @@ class View(Protocol):
     def sampled(self) -> bool: ...  # noqa: D102
     @property
     def index(self) -> int: ...  # noqa: D102
+    @property
+    def quantiser(self) -> float | None: ...  # noqa: D102
 
 
 class PictureMeasures:
@@ -49,12 +53,13 @@ class PictureMeasures:
 
     Result, all plain numbers (None: nothing to tell it from):
         frames, width, height (as coded, px), blur_px, noise, blockiness, wiped_share (`plane.PlaneMeasures`),
-        banding (`banding.banding`, grey levels),
-        brightness and contrast (mean, and distance of the 5th and 95th percentiles, grey levels), dark_share and
-        bright_share (clipped pixels), freeze_share (of the time), duplicate_share (of the frames), hold_s (how long
-        the picture stands between two steps of its motion, s), flicker (grey levels by which brightness swings to and
-        fro), jitter (change of camera displacement between looks, shares of the short side), bars (shares of the frame
-        that are black bars: left, top, right, bottom, as coded),
+        quantiser (mean QP of H.264's blocks), banding (`banding.banding`, grey levels), brightness and contrast (mean,
+        and distance of the 5th and 95th percentiles, grey levels), white (below which 99.5 % of the pixels lie) and
+        tones (from where 0.5 % lie to there), grey levels, burnt_share (of the highlights: what is clipped),
+        freeze_share (of the time), freezes (how many), duplicate_share (of the frames), hold_s (how long the picture
+        stands between two steps of its motion, s), flicker (grey levels by which brightness swings to and fro), jitter
+        (change of camera displacement between looks, shares of the short side), bars (shares of the frame that are
+        black bars: left, top, right, bottom, as coded),
         curves (`times_s`, sharpness, brightness, contrast, noise, blockiness, motion: lists of at most 256).
     """
 
@@ -71,6 +76,7 @@ class PictureMeasures:
         self._light = Light()
         self._change = Change()
         self._camera = Camera()
+        self._coarseness, self._coded = 0.0, 0
 
     def frame(self, view: View) -> None:
         """See one frame."""
@@ -78,6 +84,8 @@ class PictureMeasures:
             return
         time_s = view.time_s if math.isfinite(view.time_s) else 0.0
         self._frames += 1
+        if self._frames % QUANTISER_EVERY == 1 and (quantiser := view.quantiser) is not None:
+            self._coarseness, self._coded = self._coarseness + quantiser, self._coded + 1
         brightness, contrast = self._light.look(view.small)
         # A picture that stands says nothing of the hand that holds the camera.
         if self._change.look(view.small, time_s, brightness):
@@ -125,6 +133,7 @@ class PictureMeasures:
             "blockiness": middle("blockiness"),
             "wiped_share": middle("wiped"),
             "banding": middle("banding"),
+            "quantiser": round(self._coarseness / self._coded, 2) if self._coded else None,
             **self._light.result(),
             **self._change.result(),
             "jitter": self._camera.result(),

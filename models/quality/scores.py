@@ -1,8 +1,9 @@
 """Measures to scores: how good picture and sound are, part by part and in all.
 
-Each part's score follows its measures along curves that turn once at most (`CURVES`), and the score in all is the
-product of the parts, each to the power of its weight: one grave fault cannot be made good by the rest, and whatever
-gets worse lowers the score. Curves and weights were set on the `dev` half of `benchmarks.quality`.
+Each part's score follows its measures along curves that turn once at most (`CURVES`). The score in all is decided by
+the worst part: a part costs as much as its logarithm times its weight, and the costs are joined by a norm. So one grave
+fault cannot be made good by the rest, what is ordinary about a picture hardly blurs how grave its fault is, and
+whatever gets worse lowers the score. Curves, weights and norms were set on the `dev` half of `benchmarks.quality`.
 """
 
 from __future__ import annotations
@@ -22,29 +23,39 @@ CURVES: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     # Short side, px -> how much of a phone's screen that fills with detail.
     "short_side": (
         (16.0, 144.0, 240.0, 360.0, 480.0, 720.0, 1080.0, 2160.0),
-        (0.3, 0.6, 0.75, 0.85, 0.92, 0.97, 0.99, 1.0),
+        (0.3, 0.65, 0.82, 0.92, 0.96, 0.985, 0.995, 1.0),
     ),
     # What is left of the texture in the calmest parts, grey levels: strong compression wipes it away.
     "texture": ((0.0, 0.05, 0.12, 0.25, 0.45, 0.7), (0.82, 0.85, 0.89, 0.94, 0.98, 1.0)),
+    # How coarsely H.264 quantised: phones and platforms write 20 to 30, and from 40 on everybody sees it.
+    "quantiser": (
+        (0.0, 24.0, 28.0, 32.0, 36.0, 40.0, 44.0, 48.0, 51.0),
+        (1.0, 0.99, 0.95, 0.86, 0.72, 0.55, 0.36, 0.2, 0.1),
+    ),
+    # Where 99.5 % of the pixels are darker, grey levels -> exposure: a night has its lamps, an underexposed day not.
+    "white": (
+        (0.0, 20.0, 40.0, 60.0, 85.0, 115.0, 150.0, 190.0, 225.0, 255.0),
+        (0.02, 0.08, 0.18, 0.32, 0.48, 0.64, 0.79, 0.92, 0.98, 1.0),
+    ),
     # Mean luma, grey levels -> exposure.
     "brightness": (
-        (0.0, 10.0, 25.0, 45.0, 70.0, 100.0, 150.0, 190.0, 215.0, 235.0, 255.0),
-        (0.0, 0.1, 0.3, 0.6, 0.88, 1.0, 0.99, 0.9, 0.7, 0.38, 0.05),
+        (0.0, 6.0, 14.0, 25.0, 200.0, 225.0, 240.0, 255.0),
+        (0.05, 0.5, 0.9, 1.0, 1.0, 0.9, 0.7, 0.3),
     ),
-    # Share of white pixels -> exposure.
-    "bright_share": (
-        (0.0, 0.03, 0.08, 0.16, 0.3, 0.5, 0.75, 1.0),
-        (1.0, 0.95, 0.83, 0.66, 0.45, 0.27, 0.14, 0.05),
+    # Share of the highlights that are clipped -> exposure.
+    "burnt_share": (
+        (0.0, 0.2, 0.4, 0.6, 0.75, 0.88, 0.95, 1.0),
+        (1.0, 0.98, 0.92, 0.8, 0.62, 0.42, 0.28, 0.1),
     ),
-    # Between the 5th and 95th percentile of luma, grey levels -> contrast.
-    "contrast": (
-        (0.0, 15.0, 40.0, 70.0, 110.0, 170.0, 255.0),
-        (0.02, 0.22, 0.52, 0.8, 0.95, 0.99, 1.0),
+    # Between the 0.5th and the 99.5th percentile of luma, grey levels -> contrast.
+    "tones": (
+        (0.0, 15.0, 30.0, 50.0, 75.0, 105.0, 140.0, 180.0, 255.0),
+        (0.02, 0.15, 0.27, 0.41, 0.57, 0.72, 0.86, 0.96, 1.0),
     ),
     # Height of the stairs that slopes have become, grey levels.
     "banding": (
-        (0.0, 0.3, 0.7, 1.5, 3.0, 6.0, 12.0, 25.0, 60.0, 150.0),
-        (1.0, 0.97, 0.9, 0.78, 0.64, 0.48, 0.34, 0.22, 0.1, 0.04),
+        (0.0, 2.0, 5.0, 10.0, 18.0, 28.0, 55.0, 115.0, 255.0),
+        (1.0, 0.96, 0.87, 0.74, 0.6, 0.47, 0.3, 0.14, 0.05),
     ),
     # How long the picture stands between two steps of its motion, s: 24 pictures a second are as good as all.
     "hold_s": (
@@ -89,10 +100,10 @@ CURVES: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
         (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 7.0, 12.0, 25.0),
         (1.0, 0.9, 0.8, 0.66, 0.5, 0.34, 0.23, 0.15, 0.08),
     ),
-    # Kurtosis of short blocks, dB: 0 is a square wave, 1.8 a sine, speech and music lie above 4.
+    # Kurtosis of loud short blocks, dB: 0 is a square wave, 1.8 a sine, speech and music lie above 3.
     "dynamics_db": (
-        (0.0, 0.4, 0.8, 1.4, 2.2, 3.2, 4.2, 5.5, 10.0),
-        (0.08, 0.22, 0.37, 0.55, 0.74, 0.89, 0.96, 0.985, 1.0),
+        (0.0, 0.2, 0.5, 1.0, 1.8, 2.7, 3.4, 4.5, 10.0),
+        (0.08, 0.19, 0.34, 0.53, 0.75, 0.9, 0.96, 0.985, 1.0),
     ),
 }
 """Measure to score: the points of piecewise linear curves."""
@@ -101,6 +112,8 @@ HALF_BLOCKINESS = 1.0
 """Blockiness (`models.quality.plane`) at which the published amount is one half: about JPEG quality 12."""
 WIPED_WEIGHT = 0.4
 """What a picture without any texture counts, in units of blockiness."""
+SEEN_BESIDE_TOLD = 0.3
+"""Power of what is seen of compression where the stream tells its quantiser."""
 TEXTURE = 1.5
 """Below about this, what measures as noise is the texture of skin and cloth, grey levels."""
 HALF_NOISE = 10.0
@@ -133,6 +146,10 @@ SOUND_WEIGHTS: Mapping[str, float] = {
     "dropouts": 0.9,
     "dynamics": 1.3,
 }
+WORST_SEEN, WORST_HEARD = 2.5, 1.25
+"""Order of the norm that joins the parts: 1 is their product, and with infinity only the worst counts."""
+LEAST = 0.001
+"""A part's score is no less, so that the worst has an end."""
 PICTURE_SHARE = 0.6
 """Weight of the picture in the score of both; the sound has the rest."""
 
@@ -142,20 +159,18 @@ def picture_parts(measures: Mapping[str, Any], still: bool = False) -> dict[str,
     if not measures.get("frames"):
         return {}
     brightness = number(measures, "brightness", 0.0)
-    dark = 0.35 * number(measures, "dark_share", 0.0)
     blur = measures.get("blur_px")
     short_side = min(number(measures, "width", 0.0), number(measures, "height", 0.0))
-    blocks = number(measures, "blockiness", 0.0) + WIPED_WEIGHT * number(measures, "wiped_share", 0.0)
     noise = math.hypot(number(measures, "noise", 0.0), TEXTURE) - TEXTURE
     parts = {
         # A picture without one edge is as soft as can be.
         "sharpness": curve("blur_px", 24.0 if blur is None else float(blur)) * curve("short_side", short_side),
-        "blockiness": curve("texture", number(measures, "noise", 0.0)) / (1.0 + blocks / HALF_BLOCKINESS),
+        "blockiness": _compression(measures),
         "noise": 1.0 / (1.0 + noise / HALF_NOISE),
-        "exposure": curve("brightness", brightness)
-        * curve("bright_share", number(measures, "bright_share", 0.0))
-        * max(0.0, 1.0 - dark),
-        "contrast": curve("contrast", number(measures, "contrast", 0.0)),
+        "exposure": curve("white", number(measures, "white", 255.0))
+        * curve("brightness", brightness)
+        * curve("burnt_share", number(measures, "burnt_share", 0.0)),
+        "contrast": curve("tones", number(measures, "tones", 255.0)),
         "banding": curve("banding", number(measures, "banding", 0.0)),
         "bars": curve("bars", bars_share(measures)),
     }
@@ -170,6 +185,15 @@ def picture_parts(measures: Mapping[str, Any], still: bool = False) -> dict[str,
     if measures.get("flicker") is not None:
         parts["flicker"] = math.exp(-number(measures, "flicker", 0.0) / (brightness + 16.0) / FLICKER_SCALE)
     return parts
+
+
+def _compression(measures: Mapping[str, Any]) -> float:
+    """What a coder took: told by the stream where it is H.264, and seen in the picture, which may be a copy's copy."""
+    blocks = number(measures, "blockiness", 0.0) + WIPED_WEIGHT * number(measures, "wiped_share", 0.0)
+    seen = curve("texture", number(measures, "noise", 0.0)) / (1.0 + blocks / HALF_BLOCKINESS)
+    if measures.get("quantiser") is None:
+        return seen
+    return float(curve("quantiser", number(measures, "quantiser", 0.0)) * seen**SEEN_BESIDE_TOLD)
 
 
 def sound_parts(measures: Mapping[str, Any]) -> dict[str, float]:
@@ -204,12 +228,12 @@ def sound_parts(measures: Mapping[str, Any]) -> dict[str, float]:
 
 def picture_score(parts: Mapping[str, float]) -> float:
     """The picture's score from its parts."""
-    return _product(parts, PICTURE_WEIGHTS)
+    return _worst(parts, PICTURE_WEIGHTS, WORST_SEEN)
 
 
 def sound_score(parts: Mapping[str, float]) -> float:
     """The sound's score from its parts; 0 where nothing is heard."""
-    return _product(parts, SOUND_WEIGHTS) if parts else 0.0
+    return _worst(parts, SOUND_WEIGHTS, WORST_HEARD) if parts else 0.0
 
 
 def bars_share(measures: Mapping[str, Any]) -> float:
@@ -236,5 +260,7 @@ def rounded(value: float) -> float:
     return round(min(1.0, max(0.0, value)), 4)
 
 
-def _product(parts: Mapping[str, float], weights: Mapping[str, float]) -> float:
-    return rounded(math.prod(max(0.0, score) ** weights[part] for part, score in parts.items()))
+def _worst(parts: Mapping[str, float], weights: Mapping[str, float], order: float) -> float:
+    """The worst part decides, and every other lowers the score a little: a norm of what each part costs."""
+    costs = (weights[part] * -math.log(max(LEAST, score)) for part, score in parts.items())
+    return rounded(math.exp(-(sum(cost**order for cost in costs) ** (1.0 / order))))

@@ -23,6 +23,8 @@ from models.quality.scores import (
 from models.quality.speech_mos import BEST, SPEECH_MOS, WORST, opinion
 from models.quality.words import detail_lines, in_order, picture_words, sound_words
 
+STOOD_SHARE = 0.92
+"""A lone standstill of at least this share of the time is a still picture; a shorter one is a freeze."""
 PICTURE, SOUND = "picture_measures", "sound_measures"
 
 __all__ = ["PICTURE", "PICTURE_SHARE", "SOUND", "QualityTagger", "explain", "picture_quality", "sound_quality"]
@@ -34,7 +36,7 @@ class QualityTagger:
 
     name = "quality"
     section = "quality"
-    version = "measures@2"
+    version = "measures@3"
     encoders: tuple[str, ...] = ()
     optional_encoders: tuple[str, ...] = ("silero", "yamnet", SPEECH_MOS)
     """The last needs the others, and they are read by nothing here."""
@@ -46,7 +48,7 @@ class QualityTagger:
         and `sound.clipping_share`, are amounts: 0 is none. A silent track has a sound of score 0 that takes no part in
         the whole.
         """
-        still = _still(evidence)
+        still = stands_still(evidence)
         picture = picture_quality(measures_of(evidence, PICTURE), still=still)
         sound = sound_quality(measures_of(evidence, SOUND)) if evidence.has_audio else None
         if sound is not None:
@@ -112,7 +114,7 @@ def sound_quality(measures: Mapping[str, Any]) -> dict[str, Any] | None:
 def explain(evidence: Evidence) -> list[str]:
     """What lowers the scores, in plain words, worst first: ["soft focus", "8 kHz sound"]. Empty: nothing to say."""
     seen, heard = measures_of(evidence, PICTURE), measures_of(evidence, SOUND)
-    named = picture_words(picture_parts(seen, _still(evidence)), seen)
+    named = picture_words(picture_parts(seen, stands_still(evidence)), seen)
     if evidence.has_audio and heard.get("seconds"):
         parts = sound_parts(heard)
         named += sound_words(parts, heard) if parts else [(1.0, "silent")]
@@ -121,9 +123,16 @@ def explain(evidence: Evidence) -> list[str]:
     return in_order(named)
 
 
-def _still(evidence: Evidence) -> bool:
-    """Slides stand still on purpose: they are judged as the pictures that they are."""
-    return standing_share(evidence) >= STILL_SHARE
+def stands_still(evidence: Evidence) -> bool:
+    """Slides stand still on purpose: they are judged as the pictures that they are.
+
+    A moving picture that freezes once looks like slides to the few frames that the layout sees: it still moves before
+    and after, and there is no second slide.
+    """
+    if standing_share(evidence) < STILL_SHARE:
+        return False
+    measures = measures_of(evidence, PICTURE)
+    return measures.get("freezes") != 1 or number(measures, "freeze_share", 1.0) >= STOOD_SHARE
 
 
 def measures_of(evidence: Evidence, observer: str) -> Mapping[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from models.quality.scores import bars_share, number
+from models.quality.scores import bars_share, curve, number
 
 SOFT_FACTOR = 1.7
 """Edges are this many times as wide, in px, as the detail that the picture could hold without them."""
@@ -36,7 +36,8 @@ def _soft(measures: Mapping[str, Any]) -> str:
 
 
 def _light(measures: Mapping[str, Any]) -> str:
-    return "too dark" if number(measures, "brightness", 0.0) < 100.0 else "too bright"
+    burnt = curve("burnt_share", number(measures, "burnt_share", 0.0))
+    return "too bright" if burnt < curve("white", number(measures, "white", 255.0)) else "too dark"
 
 
 def _loudness(measures: Mapping[str, Any]) -> str:

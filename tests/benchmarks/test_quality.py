@@ -11,10 +11,11 @@ from skimage import color, data
 
 from benchmarks.picture_faults import FAULTS, LEVELS
 from benchmarks.picture_peers import _features, ssim
-from benchmarks.quality import correlations
+from benchmarks.quality import PARTS, correlations
 from benchmarks.quality_plots import curves_plot
 from benchmarks.sound_faults import SOUND_FAULTS
 from benchmarks.sound_sources import RATE
+from models.quality.scores import PICTURE_WEIGHTS
 
 
 def _trial(source: str, level: int, score: float, half: str = "dev") -> Any:
@@ -65,6 +66,10 @@ def test_sounds_are_damaged_more_with_every_level(name: str) -> None:
 
     away = [off(level) for level in fault.levels]
     assert all(np.diff(away) > 0), away
+
+
+def test_every_damage_is_about_a_part() -> None:
+    assert set(PARTS) == set(FAULTS) and set(PARTS.values()) <= set(PICTURE_WEIGHTS)
 
 
 def test_peers_tell_more_damage_from_less() -> None:

@@ -23,13 +23,20 @@ def photos() -> dict[str, np.ndarray]:
 def watch() -> Callable[..., dict[str, Any]]:
     """Show planes to `PictureMeasures` as the decoder does; its result."""
 
-    def run(planes: Sequence[np.ndarray], fps: float = 30.0, every: int = 15) -> dict[str, Any]:
+    def run(
+        planes: Sequence[np.ndarray], fps: float = 30.0, every: int = 15, quantiser: float | None = None
+    ) -> dict[str, Any]:
         observer = PictureMeasures()
         for index, plane in enumerate(planes):
             step = max(1, round(min(plane.shape) / 90))
             observer.frame(
                 SimpleNamespace(
-                    luma=plane, small=plane[::step, ::step], time_s=index / fps, sampled=index % every == 0, index=index
+                    luma=plane,
+                    small=plane[::step, ::step],
+                    time_s=index / fps,
+                    sampled=index % every == 0,
+                    index=index,
+                    quantiser=quantiser,
                 )
             )
         return dict(observer.result(np.zeros(0, np.float32)))

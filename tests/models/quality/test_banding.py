@@ -30,6 +30,15 @@ def test_noise_hides_stairs() -> None:
     assert banding(rough) < 0.2 * banding(_banded(_slope(), 16))  # type: ignore[operator]
 
 
+def test_edges_of_many_heights_count_less_than_stairs() -> None:
+    def edges(heights: np.ndarray) -> np.ndarray:
+        levels = np.stack([np.full(len(heights), 5.0), 5.0 + heights], axis=1).reshape(-1)
+        return np.tile(np.kron(levels, np.ones(20)), (60, 1)).astype(np.uint8)
+
+    many, same = banding(edges(np.geomspace(6, 240, 16))), banding(edges(np.full(16, 40.0)))
+    assert many < 0.5 * same  # type: ignore[operator]
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (1, 400), (5, 5), (400, 1), (12, 12)])
 def test_what_holds_no_slope_tells_nothing(shape: tuple[int, int]) -> None:
     assert banding(np.full(shape, 128, np.uint8)) is None

@@ -2,6 +2,7 @@ import json
 import pickle
 import time
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from models.quality.picture import PictureMeasures
 
 Watch = Callable[..., dict[str, Any]]
+View = partial(SimpleNamespace, quantiser=None)
 
 
 def _pan(photo: np.ndarray, count: int, shake: float = 0.0, step: int = 1) -> list[np.ndarray]:
@@ -34,7 +36,9 @@ def test_budget_of_a_short_clip(photos: dict[str, np.ndarray]) -> None:
     for index in range(450):
         luma = planes[index % 60]
         observer.frame(
-            SimpleNamespace(luma=luma, small=luma[::8, ::8], time_s=index / 30, sampled=index % 15 == 0, index=index)
+            SimpleNamespace(
+                luma=luma, small=luma[::8, ::8], time_s=index / 30, sampled=index % 15 == 0, index=index, quantiser=None
+            )
         )
     observer.result(np.zeros(0, np.float32))
     assert time.process_time() - before < 1.0
@@ -105,7 +109,7 @@ def test_broken_times_and_a_change_of_size_do_no_harm(photos: dict[str, np.ndarr
     observer = PictureMeasures()
     for index, time_s in enumerate([0.0, float("nan"), -5.0, 1e12, 0.1, 0.1]):
         plane = photos["cat"][: 200 + 20 * (index // 3)]
-        observer.frame(SimpleNamespace(luma=plane, small=plane[::3, ::3], time_s=time_s, sampled=True, index=index))
+        observer.frame(View(luma=plane, small=plane[::3, ::3], time_s=time_s, sampled=True, index=index))
     json.dumps(observer.result(np.zeros(0, np.float32)), allow_nan=False)
 
 
@@ -114,7 +118,7 @@ def test_memory_has_a_bound(photos: dict[str, np.ndarray]) -> None:
     observer = PictureMeasures()
     sizes = []
     for index in range(6000):
-        observer.frame(SimpleNamespace(luma=small, small=small, time_s=float(index), sampled=True, index=index))
+        observer.frame(View(luma=small, small=small, time_s=float(index), sampled=True, index=index))
         if index in (2000, 5999):
             sizes.append(len(pickle.dumps(observer.__dict__)))
     assert sizes[1] < sizes[0] * 1.2 + 2000
@@ -124,3 +128,24 @@ def test_memory_has_a_bound(photos: dict[str, np.ndarray]) -> None:
 
 def test_nothing_seen_nothing_said() -> None:
     assert PictureMeasures().result(np.zeros(0, np.float32)) == {}
+
+
+def test_exposure_is_told_of_any_photograph(photos: dict[str, np.ndarray], watch: Watch) -> None:
+    for name, photo in photos.items():
+        lit = [watch([np.clip(photo * gain, 0, 255).astype(np.uint8)]) for gain in (0.25, 0.5, 1.0, 2.0, 3.5)]
+        whites, burnt = [look["white"] for look in lit], [look["burnt_share"] for look in lit]
+        assert whites[0] < whites[1] < whites[2] <= whites[3] <= whites[4], name
+        assert burnt[0] <= burnt[2] < burnt[3] < burnt[4], name
+        flat = watch([(128 + (photo.astype(float) - 128) * 0.3).astype(np.uint8)])
+        assert flat["tones"] < 0.5 * lit[2]["tones"], name
+
+
+def test_the_quantiser_is_the_mean_of_what_frames_tell(photos: dict[str, np.ndarray], watch: Watch) -> None:
+    assert watch(_pan(photos["cat"], 12), quantiser=31.5)["quantiser"] == 31.5
+    assert watch(_pan(photos["cat"], 12))["quantiser"] is None
+
+
+def test_pictures_that_jump_tell_nothing_of_the_hand(photos: dict[str, np.ndarray], watch: Watch) -> None:
+    assert watch(_pan(photos["coffee"], 60, shake=4.0), fps=25.0)["jitter"] > 0.004
+    held = [plane for plane in _pan(photos["coffee"], 60, step=2)[::6] for _ in range(6)]
+    assert watch(held, fps=25.0)["jitter"] is None

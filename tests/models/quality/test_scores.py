@@ -13,7 +13,8 @@ from models.quality.scores import (
 
 FINE_PICTURE = {
     "frames": 100, "width": 1280, "height": 720, "blur_px": 0.6, "noise": 0.8, "blockiness": 0.01, "wiped_share": 0.0,
-    "banding": 0.1, "brightness": 110.0, "contrast": 160.0, "dark_share": 0.01, "bright_share": 0.01,
+    "banding": 0.1, "brightness": 110.0, "white": 235.0, "tones": 210.0, "burnt_share": 0.01,
+    "quantiser": 22.0,
     "bars": [0.0, 0.0, 0.0, 0.0], "freeze_share": 0.0, "duplicate_share": 0.0, "hold_s": 0.04, "flicker": 0.05,
     "jitter": 0.001,
 }  # fmt: skip
@@ -24,8 +25,9 @@ FINE_SOUND = {
 }  # fmt: skip
 WORSE_PICTURE = {
     "blur_px": np.geomspace(0.6, 20, 12), "noise": np.linspace(0.8, 60, 12), "blockiness": np.linspace(0.01, 6, 12),
-    "wiped_share": np.linspace(0, 1, 12), "banding": np.geomspace(0.1, 200, 12), "contrast": np.linspace(160, 0, 12),
-    "dark_share": np.linspace(0.01, 1, 12), "bright_share": np.linspace(0.01, 1, 12),
+    "wiped_share": np.linspace(0, 1, 12), "banding": np.geomspace(2.0, 200, 12),
+    "white": np.linspace(235, 0, 12), "tones": np.linspace(210, 0, 12), "burnt_share": np.linspace(0.01, 1, 12),
+    "brightness": np.linspace(24, 0, 12), "quantiser": np.linspace(22, 51, 12),
     "freeze_share": np.linspace(0, 1, 12),
     "hold_s": np.geomspace(0.05, 0.5, 12), "flicker": np.linspace(0.05, 40, 12), "jitter": np.linspace(0.001, 0.08, 12),
     "height": np.linspace(720, 16, 12), "bars": [[0.0, n / 30, 0.0, n / 30] for n in range(11)],

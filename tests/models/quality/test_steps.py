@@ -61,3 +61,8 @@ def test_a_limiter_takes_the_dynamics_away() -> None:
 def test_nothing_and_silence(size: int) -> None:
     meter = _meter(np.zeros(size))
     assert not meter.dropouts_per_s() and meter.dynamics_db() is None
+
+
+def test_a_constant_offset_is_not_heard() -> None:
+    wave = _sound()
+    assert _meter(wave + 0.5).dynamics_db() == pytest.approx(_meter(wave).dynamics_db(), abs=0.02)

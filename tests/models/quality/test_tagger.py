@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from models.protocol import Evidence, Tagger
-from models.quality.tagger import QualityTagger, explain, picture_quality, sound_quality
+from models.quality.tagger import QualityTagger, explain, picture_quality, sound_quality, stands_still
 from tasks.contract import Quality
 
 Watch = Callable[..., dict[str, Any]]
@@ -193,3 +193,12 @@ def test_the_same_frames_and_samples_give_the_same_bytes(
         for _ in range(2)
     ]
     assert said[0] == said[1]
+
+
+@pytest.mark.parametrize(
+    ("freezes", "share", "still"), [(1, 0.86, False), (1, 0.97, True), (3, 0.86, True), (0, None, True)]
+)
+def test_a_lone_freeze_is_no_slideshow(freezes: int, share: float | None, still: bool) -> None:
+    measures = {"freezes": freezes, "freeze_share": share}
+    assert stands_still(_evidence({"picture_measures": measures}, still=True)) is still
+    assert not stands_still(_evidence({"picture_measures": measures}))

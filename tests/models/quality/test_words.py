@@ -25,10 +25,12 @@ def test_of_what_is_fine_nothing_is_said() -> None:
     [
         ({"blur_px": 6.0}, "soft focus or upscaled, detail of 71 lines"),
         ({"noise": 20.0}, "noisy picture"),
-        ({"blockiness": 3.0}, "compression blocks"),
-        ({"brightness": 15.0}, "too dark"),
-        ({"brightness": 230.0, "bright_share": 0.5}, "too bright"),
-        ({"contrast": 20.0}, "low contrast"),
+        ({"blockiness": 3.0, "quantiser": None}, "compression blocks"),
+        ({"quantiser": 42.0}, "compression blocks"),
+        ({"white": 60.0}, "too dark"),
+        ({"brightness": 5.0}, "too dark"),
+        ({"burnt_share": 0.9}, "too bright"),
+        ({"tones": 40.0}, "low contrast"),
         ({"banding": 30.0}, "banding"),
         ({"bars": [0.0, 0.25, 0.0, 0.25]}, "black bars on 50% of the picture"),
         ({"jitter": 0.04}, "shaky"),
@@ -59,7 +61,7 @@ def test_words_for_a_sound(measures: dict[str, object], words: str) -> None:
 
 
 def test_the_worst_comes_first() -> None:
-    assert _picture(brightness=6.0, blur_px=2.5)[0] == "too dark"
+    assert _picture(brightness=2.0, white=15.0, blur_px=2.5)[0] == "too dark"
 
 
 def test_every_word_has_a_part() -> None:
