@@ -216,9 +216,9 @@ def _body(pictures: Sequence[Trial], sounds: Sequence[SoundTrial], seen: Any, he
             " `across`: of all sources' clips together. Curves and weights were set with the `dev` half in view (every"
             " second source); `test` was kept aside, but for bikes and pedestrians, and for one defect that only the"
             " sounds of `test` showed: a constant offset passed for crushed dynamics, whose kurtosis is taken about the"
-            " mean since."
-            " Severity is the amount that was put in: no person judged these"
-            " clips. BRISQUE sees what tagfarm sees; SSIM also sees the original, which nobody has of an upload: no"
+            " mean since; and the offset is taken off the sources, since it makes the limiter that damages them"
+            " one-sided. Severity is the amount that was put in: no person judged these clips."
+            " BRISQUE sees what tagfarm sees; SSIM also sees the original, which nobody has of an upload: no"
             " rival but a ceiling.\n",
             "## Picture\n",
             "![score against level, by damage](quality-picture.svg)\n",

@@ -112,6 +112,8 @@ def _piece(wave: Wave) -> Wave:
 
 
 def _levelled(wave: Wave) -> Wave:
+    # Some recordings stand off from zero: nobody hears it, and it makes a limiter one-sided.
+    wave = wave - wave.mean()
     loudness = pyloudnorm.Meter(RATE).integrated_loudness(wave.astype(np.float64))
     gain = min(10 ** ((LOUDNESS - loudness) / 20), PEAK / float(np.abs(wave).max()))
     return (wave * gain).astype(np.float32)

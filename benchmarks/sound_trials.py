@@ -15,7 +15,7 @@ from .picture_trials import UNSPOILT, evidence_of_file
 from .sound_faults import SOUND_FAULTS
 from .sound_sources import Recording, recordings, write_sound
 
-VERSION = 1
+VERSION = 2
 """Raised when sources or faults give other clips."""
 
 
