@@ -35,6 +35,8 @@ ASPECT = (0.4, 2.6)
 
 STEP_RATIO, STEP_MARGIN = 1.7, 2.5
 """A px of a line stands out when its step is this many times the mean beside it, and by this many grey levels."""
+MEAN_RATIO, MEAN_MARGIN = 1.9, 3.0
+"""Or the mean of its steps over all frames is."""
 BESIDE_PX = 10
 STANDS_IN = 0.4
 """Quantile over the frames: a step must be as large in all but this share of them."""
@@ -125,7 +127,10 @@ def _standing(grey: Stack) -> npt.NDArray[np.int32]:
         step[:, 1:-1] = cv2.absdiff(one[:, 2:], one[:, :-2])
     lasting = np.sort(steps, axis=0)[int(STANDS_IN * (len(steps) - 1))]
     beside = cv2.blur(lasting, (2 * BESIDE_PX + 1, 1))
-    stands = (lasting > STEP_RATIO * beside + STEP_MARGIN).astype(np.uint8)
+    mean = steps.mean(axis=0)
+    around = cv2.blur(mean, (2 * BESIDE_PX + 1, 1))
+    either = (lasting > STEP_RATIO * beside + STEP_MARGIN) | (mean > MEAN_RATIO * around + MEAN_MARGIN)
+    stands = either.astype(np.uint8)
     stands = cv2.dilate(stands, np.ones((1, 3), np.uint8))  # a line between two px is in either
     sums = np.zeros((stands.shape[0] + 1, stands.shape[1]), np.int32)
     np.cumsum(stands, axis=0, out=sums[1:])

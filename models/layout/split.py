@@ -51,6 +51,8 @@ MIN_TYPICAL_STEP = 1.7
 CLEAR_STANDING, CLEAR_BREAK, CLEAR_STEP = 0.72, 0.9, 1.9
 """Where kinship and step are clearer than they must be, the step may be missing in more parts: two skies or two shadows
 meet there, or text lies over it."""
+SHARP_STANDING, SHARP_STEP = 0.95, 6.0
+"""A step so sharp and so complete is a seam whatever kinship says: a black pane has no kinship to lose."""
 MIN_CONTENT = 3.0
 """Standard deviation of a pane, grey levels: a black or plain half is no pane."""
 
@@ -149,22 +151,28 @@ def _find_seam(stack: Stack) -> tuple[_Seam | None, float]:
     steps = _steps(window)
     middle = slice(max(0, int(MIDDLE[0] * across) - low), int(MIDDLE[1] * across) - low + 1)
     lines = []
-    for index in np.flatnonzero(break_at[middle] >= MIN_BREAK) + middle.start:
-        place, standing, typical = _standing(steps, int(index))
-        lines.append((standing * min(typical, 4.0), standing, typical, place, float(break_at[index])))
+    for index in range(middle.start, min(middle.stop, steps.shape[1])):
+        place, standing, typical = _standing(steps, index)
+        broken = float(break_at[index])
+        if broken >= MIN_BREAK or _sharp(standing, typical):
+            lines.append((standing * min(typical, 4.0), standing, typical, place, broken))
     if not lines:
         return None, 0.0
     # The clearest step. Where little moves, kinship breaks by chance in many places, but no step stands there.
     _, standing, typical, place, broken = max(lines)
     doubt = min(1.0, broken) * standing
     clear = standing >= CLEAR_STANDING and broken >= CLEAR_BREAK and typical >= CLEAR_STEP
-    if not clear and (standing < MIN_STANDING or typical < MIN_TYPICAL_STEP):
+    if not clear and not _sharp(standing, typical) and (standing < MIN_STANDING or typical < MIN_TYPICAL_STEP):
         return None, doubt
     edges = _edges(break_at, steps, place, int(RIVAL_REACH * across))
     first, second = edges[0], edges[-1]
     if second - first > MAX_DIVIDER * across + 2 or not _parts(window, first, second, _stands(steps, place)):
         return None, doubt
     return _Seam(_confidence(broken, standing, typical), low + first + 0.5, low + second + 0.5), doubt
+
+
+def _sharp(standing: float, typical: float) -> bool:
+    return standing >= SHARP_STANDING and typical >= SHARP_STEP
 
 
 def _parts(window: Stack, first: int, second: int, stands: npt.NDArray[np.bool_]) -> bool:
@@ -178,7 +186,11 @@ def _parts(window: Stack, first: int, second: int, stands: npt.NDArray[np.bool_]
     panes = window[:, :, : max(1, first - 1)], window[:, :, second + 2 :]
     if any(not pane.size or float(pane.std(axis=(0, 1)).mean()) < MIN_CONTENT for pane in panes):
         return False
-    return not goes_on(window, first, second, stands)
+    # Next to text over the seam, its plate's edges go on across it.
+    beside = stands.copy()
+    beside[1:] &= stands[:-1]
+    beside[:-1] &= stands[1:]
+    return not goes_on(window, first, second, beside if beside.mean() >= 0.5 else stands)
 
 
 def _confidence(broken: float, standing: float, typical: float) -> float:
