@@ -55,6 +55,9 @@ SUPPORT = 0.58
 MEAN_SUPPORT, STRICT_SUPPORT, STRICTEST_SUPPORT = 0.8, 0.92, 0.97
 """Mean over the sides; the second where one lies against the frame's edge, as windows are cut off by it, or goes on
 beyond its ends; the third where two do."""
+OPEN_SUPPORT, APART, OWN_MOVING = 0.84, 0.2, 0.5
+"""In place of the second, where nothing goes on across any side by more than this correlation, and this share of the
+parts inside moves."""
 ENDS = 0.08
 """Share of a side at each end that is not asked: corners may be round."""
 BEYOND = 0.5
@@ -64,6 +67,8 @@ MOVES = 6.0
 """A part moves when it changes by more than this between looks, grey levels."""
 MOVING = 0.2
 """Share of the inset's parts that must move."""
+STIRS = 3.0
+"""The same inside an outline that is whole and ends at its corners."""
 PART_PX = 8
 INSIDE_PX = 4
 """How far from its line each side is asked whether the picture goes on, px."""
@@ -215,7 +220,7 @@ def _rectangles(
         if len(sides) < 3 or min(one for one, _ in sides) < SUPPORT:
             continue
         # Lines of a ground that stands still may by chance prolong a side; hardly of one that is not there.
-        if support >= (MEAN_SUPPORT, STRICT_SUPPORT, STRICTEST_SUPPORT, 2.0)[min(3, on + 4 - len(sides))]:
+        if support >= (MEAN_SUPPORT, OPEN_SUPPORT, STRICTEST_SUPPORT, 2.0)[min(3, on + 4 - len(sides))]:
             yield _Rectangle(int(x0), int(y0), int(x1), int(y1), support, len(sides) - on)
 
 
@@ -250,7 +255,7 @@ def _confidence(found: _Rectangle, grey: Stack, changes: Floats) -> float | None
         inner, (max(1, inner.shape[1] // PART_PX), max(1, inner.shape[0] // PART_PX)), interpolation=cv2.INTER_AREA
     )
     moving = float((parts > MOVES).mean())
-    if moving < MOVING:
+    if moving < MOVING and not (found.sides == 4 and found.support >= STRICTEST_SUPPORT and _stirs(parts)):
         return None
     kinship = []
     for line, low, high, across in (
@@ -265,8 +270,15 @@ def _confidence(found: _Rectangle, grey: Stack, changes: Floats) -> float | None
             kinship.append(_kinship(stack[:, low:high, line - INSIDE_PX], stack[:, low:high, line + INSIDE_PX - 1]))
     if not kinship or max(kinship) > GOES_ON:
         return None
+    if found.sides < 4 and found.support < STRICT_SUPPORT and (max(kinship) > APART or moving < OWN_MOVING):
+        return None
     apart = 1.0 - float(np.mean(np.maximum(kinship, 0.0)))
     return 0.5 * found.support + 0.2 * apart + 0.1 * min(1.0, moving / 0.6) + 0.05 * found.sides
+
+
+def _stirs(parts: Floats) -> bool:
+    """Whether inside a whole outline anything moves: a sky with a mill, but no text's plate."""
+    return float((parts > STIRS).mean()) >= MOVING
 
 
 def _kinship(one: Stack, other: Stack) -> float:

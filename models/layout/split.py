@@ -53,6 +53,8 @@ CLEAR_STANDING, CLEAR_BREAK, CLEAR_STEP = 0.72, 0.9, 1.9
 meet there, or text lies over it."""
 SHARP_STANDING, SHARP_STEP = 0.95, 6.0
 """A step so sharp and so complete is a seam whatever kinship says: a black pane has no kinship to lose."""
+LEAST_BESIDE = 0.4
+"""Share of the parts that must be left when those beside missing ones are not asked."""
 MIN_CONTENT = 3.0
 """Standard deviation of a pane, grey levels: a black or plain half is no pane."""
 
@@ -153,7 +155,7 @@ def _find_seam(stack: Stack) -> tuple[_Seam | None, float]:
     lines = []
     for index in range(middle.start, min(middle.stop, steps.shape[1])):
         place, standing, typical = _standing(steps, index)
-        broken = float(break_at[index])
+        broken = float(break_at[max(0, index - 2) : index + 3].max())
         if broken >= MIN_BREAK or _sharp(standing, typical):
             lines.append((standing * min(typical, 4.0), standing, typical, place, broken))
     if not lines:
@@ -166,7 +168,7 @@ def _find_seam(stack: Stack) -> tuple[_Seam | None, float]:
         return None, doubt
     edges = _edges(break_at, steps, place, int(RIVAL_REACH * across))
     first, second = edges[0], edges[-1]
-    if second - first > MAX_DIVIDER * across + 2 or not _parts(window, first, second, _stands(steps, place)):
+    if second - first > MAX_DIVIDER * across + 2 or not _parts(stack, low + first, low + second, _stands(steps, place)):
         return None, doubt
     return _Seam(_confidence(broken, standing, typical), low + first + 0.5, low + second + 0.5), doubt
 
@@ -175,22 +177,23 @@ def _sharp(standing: float, typical: float) -> bool:
     return standing >= SHARP_STANDING and typical >= SHARP_STEP
 
 
-def _parts(window: Stack, first: int, second: int, stands: npt.NDArray[np.bool_]) -> bool:
+def _parts(stack: Stack, first: int, second: int, stands: npt.NDArray[np.bool_]) -> bool:
     """Whether what lies between two columns parts two pictures: plain, with a picture on either side, and no pole.
 
     `stands`: the parts in which the step stands out; in the others, text may lie over it.
     """
-    divider = window[:, :, first + 2 : second - 1]
-    if divider.shape[2] and float(divider.std(axis=(0, 1)).max()) > PLAIN_DIVIDER:
+    divider = stack[:, :, first + 2 : second - 1]
+    # The plainest of its columns: the others may be smeared by scaling.
+    if divider.shape[2] and float(divider.std(axis=(0, 1)).min()) > PLAIN_DIVIDER:
         return False
-    panes = window[:, :, : max(1, first - 1)], window[:, :, second + 2 :]
+    panes = stack[:, :, : max(1, first - 1)], stack[:, :, second + 2 :]
     if any(not pane.size or float(pane.std(axis=(0, 1)).mean()) < MIN_CONTENT for pane in panes):
         return False
     # Next to text over the seam, its plate's edges go on across it.
-    beside = stands.copy()
-    beside[1:] &= stands[:-1]
-    beside[:-1] &= stands[1:]
-    return not goes_on(window, first, second, beside if beside.mean() >= 0.5 else stands)
+    reach = int(np.ceil(DETAIL_PX * len(stands) / (2 * stack.shape[1])))
+    missing = np.convolve(~stands, np.ones(2 * reach + 1), mode="same")
+    beside = missing < 0.5
+    return not goes_on(stack, first, second, beside if beside.mean() >= LEAST_BESIDE else stands)
 
 
 def _confidence(broken: float, standing: float, typical: float) -> float:
