@@ -55,9 +55,11 @@ SUPPORT = 0.58
 MEAN_SUPPORT, STRICT_SUPPORT, STRICTEST_SUPPORT = 0.8, 0.92, 0.97
 """Mean over the sides; the second where one lies against the frame's edge, as windows are cut off by it, or goes on
 beyond its ends; the third where two do."""
-OPEN_SUPPORT, APART, OWN_MOVING = 0.84, 0.2, 0.5
-"""In place of the second, where nothing goes on across any side by more than this correlation, and this share of the
-parts inside moves."""
+OPEN_SUPPORT, CUT_SUPPORT = (0.7, 0.84, 0.9, 2.0, 2.0), (0.92, 0.97, 2.0, 2.0)
+"""The least mean, by how many sides go on, without and with a side against the frame's edge."""
+APART, OWN_MOVING = 0.2, 0.5
+"""A mean below those above will do where nothing goes on across any side by more than this correlation, and this share
+of the parts inside moves."""
 ENDS = 0.08
 """Share of a side at each end that is not asked: corners may be round."""
 BEYOND = 0.5
@@ -220,7 +222,8 @@ def _rectangles(
         if len(sides) < 3 or min(one for one, _ in sides) < SUPPORT:
             continue
         # Lines of a ground that stands still may by chance prolong a side; hardly of one that is not there.
-        if support >= (MEAN_SUPPORT, OPEN_SUPPORT, STRICTEST_SUPPORT, 2.0)[min(3, on + 4 - len(sides))]:
+        needed = OPEN_SUPPORT if len(sides) == 4 else CUT_SUPPORT
+        if support >= needed[on]:
             yield _Rectangle(int(x0), int(y0), int(x1), int(y1), support, len(sides) - on)
 
 
@@ -270,7 +273,8 @@ def _confidence(found: _Rectangle, grey: Stack, changes: Floats) -> float | None
             kinship.append(_kinship(stack[:, low:high, line - INSIDE_PX], stack[:, low:high, line + INSIDE_PX - 1]))
     if not kinship or max(kinship) > GOES_ON:
         return None
-    if found.sides < 4 and found.support < STRICT_SUPPORT and (max(kinship) > APART or moving < OWN_MOVING):
+    strict = (STRICTEST_SUPPORT, STRICTEST_SUPPORT, STRICTEST_SUPPORT, STRICT_SUPPORT, MEAN_SUPPORT)[found.sides]
+    if found.support < strict and (max(kinship) > APART or moving < OWN_MOVING):
         return None
     apart = 1.0 - float(np.mean(np.maximum(kinship, 0.0)))
     return 0.5 * found.support + 0.2 * apart + 0.1 * min(1.0, moving / 0.6) + 0.05 * found.sides
