@@ -57,9 +57,9 @@ MEAN_SUPPORT, STRICT_SUPPORT, STRICTEST_SUPPORT = 0.8, 0.92, 0.97
 beyond its ends; the third where two do."""
 OPEN_SUPPORT, CUT_SUPPORT = (0.7, 0.84, 0.9, 2.0, 2.0), (0.92, 0.97, 2.0, 2.0)
 """The least mean, by how many sides go on, without and with a side against the frame's edge."""
-APART, OWN_MOVING = 0.2, 0.5
-"""A mean below those above will do where nothing goes on across any side by more than this correlation, and this share
-of the parts inside moves."""
+APART, CUT_APART, OWN_MOVING = 0.2, 0.15, 0.5
+"""A mean below those above will do where nothing goes on across any side by more than this correlation (the second
+with a side against the frame's edge), and this share of the parts inside moves."""
 ENDS = 0.08
 """Share of a side at each end that is not asked: corners may be round."""
 BEYOND = 0.5
@@ -78,7 +78,7 @@ GOES_ON = 0.45
 """Correlation across a side from which on it does."""
 QUIET = 4.0
 """Added to every variance, so that rounding is no motion, grey levels squared."""
-EDGE_PX = 3
+EDGE_PX = 4
 """An inset so near to the frame's edge lies against it, px."""
 
 
@@ -273,11 +273,12 @@ def _confidence(found: _Rectangle, grey: Stack, changes: Floats) -> float | None
             kinship.append(_kinship(stack[:, low:high, line - INSIDE_PX], stack[:, low:high, line + INSIDE_PX - 1]))
     if not kinship or max(kinship) > GOES_ON:
         return None
-    strict = (STRICTEST_SUPPORT, STRICTEST_SUPPORT, STRICTEST_SUPPORT, STRICT_SUPPORT, MEAN_SUPPORT)[found.sides]
-    if found.support < strict and (max(kinship) > APART or moving < OWN_MOVING):
+    apart = APART if len(kinship) == 4 else CUT_APART
+    strict = (2.0, 2.0, 2.0, STRICT_SUPPORT, MEAN_SUPPORT)[found.sides]
+    if found.support < strict and (max(kinship) > apart or moving < OWN_MOVING):
         return None
-    apart = 1.0 - float(np.mean(np.maximum(kinship, 0.0)))
-    return 0.5 * found.support + 0.2 * apart + 0.1 * min(1.0, moving / 0.6) + 0.05 * found.sides
+    alien = 1.0 - float(np.mean(np.maximum(kinship, 0.0)))
+    return 0.5 * found.support + 0.2 * alien + 0.1 * min(1.0, moving / 0.6) + 0.05 * found.sides
 
 
 def _stirs(parts: Floats) -> bool:

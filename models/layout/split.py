@@ -55,6 +55,8 @@ SHARP_STANDING, SHARP_STEP = 0.95, 6.0
 """A step so sharp and so complete is a seam whatever kinship says: a black pane has no kinship to lose."""
 LEAST_BESIDE = 0.4
 """Share of the parts that must be left when those beside missing ones are not asked."""
+END_PARTS = 3
+"""Parts at either end of a seam under which text has no place."""
 MIN_CONTENT = 3.0
 """Standard deviation of a pane, grey levels: a black or plain half is no pane."""
 
@@ -166,7 +168,8 @@ def _find_seam(stack: Stack) -> tuple[_Seam | None, float]:
     _, standing, typical, place, broken = max(lines)
     doubt = min(1.0, broken) * standing
     clear = standing >= CLEAR_STANDING and (
-        (broken >= CLEAR_BREAK and typical >= CLEAR_STEP) or (broken >= MIN_BREAK and typical >= CLEAREST_STEP)
+        (broken >= CLEAR_BREAK and typical >= CLEAR_STEP)
+        or (broken >= MIN_BREAK and typical >= CLEAREST_STEP and _to_its_ends(_stands(steps, place)))
     )
     if not clear and not _sharp(standing, typical) and (standing < MIN_STANDING or typical < MIN_TYPICAL_STEP):
         return None, doubt
@@ -178,6 +181,11 @@ def _find_seam(stack: Stack) -> tuple[_Seam | None, float]:
     if not _parts(stack, low + first, low + second, _stands(steps, place), hairline):
         return None, doubt
     return _Seam(_confidence(broken, standing, typical), low + first + 0.5, low + second + 0.5), doubt
+
+
+def _to_its_ends(stands: npt.NDArray[np.bool_]) -> bool:
+    """Whether the step stands at both ends of the line: the edge of a text's plate leaves them free."""
+    return bool(stands[:END_PARTS].all() and stands[-END_PARTS:].all())
 
 
 def _sharp(standing: float, typical: float) -> bool:
