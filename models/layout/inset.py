@@ -69,8 +69,6 @@ MOVES = 6.0
 """A part moves when it changes by more than this between looks, grey levels."""
 MOVING = 0.2
 """Share of the inset's parts that must move."""
-STIRS = 3.0
-"""The same inside an outline that is whole and ends at its corners."""
 PART_PX = 8
 INSIDE_PX = 4
 """How far from its line each side is asked whether the picture goes on, px."""
@@ -258,7 +256,7 @@ def _confidence(found: _Rectangle, grey: Stack, changes: Floats) -> float | None
         inner, (max(1, inner.shape[1] // PART_PX), max(1, inner.shape[0] // PART_PX)), interpolation=cv2.INTER_AREA
     )
     moving = float((parts > MOVES).mean())
-    if moving < MOVING and not (found.sides == 4 and found.support >= STRICTEST_SUPPORT and _stirs(parts)):
+    if moving < MOVING:
         return None
     kinship = []
     for line, low, high, across in (
@@ -279,11 +277,6 @@ def _confidence(found: _Rectangle, grey: Stack, changes: Floats) -> float | None
         return None
     alien = 1.0 - float(np.mean(np.maximum(kinship, 0.0)))
     return 0.5 * found.support + 0.2 * alien + 0.1 * min(1.0, moving / 0.6) + 0.05 * found.sides
-
-
-def _stirs(parts: Floats) -> bool:
-    """Whether inside a whole outline anything moves: a sky with a mill, but no text's plate."""
-    return float((parts > STIRS).mean()) >= MOVING
 
 
 def _kinship(one: Stack, other: Stack) -> float:
