@@ -6,7 +6,9 @@ real way in (H.264, the decoder, the sampled frames).
 A composed upload is right when its kind is, its bars are, and an inset or the picture between bars is where it was put
 (intersection over union at least 0.7). An ordinary one is false when it is given panes or bars. Cases whose layout a
 person could not see (a black pane beside a night sky) are drawn again; see `benchmarks.layout_cases`. The thresholds
-were settled on cases of another seed, of the other half of the photos and the first half of each video.
+were settled on cases of other seeds, of the other half of the photos and the first half of each video. Of a former
+seed, 90 cases of the held-back half were looked at once while the rules were made: this seed's cases are new, but their
+sources are not wholly unseen.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ from .recordings import RATE, floats, tracks
 from .report import Bar, check, table, write
 from .truths import Half
 
-SEED = 2026
+SEED = 20261125
 RIGHT_BAR, FALSE_BAR = 0.98, 0.01
 PLACED = 0.7
 DUET_SOUNDS = 12

@@ -35,6 +35,8 @@ ASPECT = (0.4, 2.6)
 
 STEP_RATIO, STEP_MARGIN = 1.7, 2.5
 """A px of a line stands out when its step is this many times the mean beside it, and by this many grey levels."""
+MEAN_RATIO, MEAN_MARGIN = 1.9, 3.0
+"""Or the mean of its steps over all frames is."""
 BESIDE_PX = 10
 STANDS_IN = 0.4
 """Quantile over the frames: a step must be as large in all but this share of them."""
@@ -53,6 +55,11 @@ SUPPORT = 0.58
 MEAN_SUPPORT, STRICT_SUPPORT, STRICTEST_SUPPORT = 0.8, 0.92, 0.97
 """Mean over the sides; the second where one lies against the frame's edge, as windows are cut off by it, or goes on
 beyond its ends; the third where two do."""
+OPEN_SUPPORT, CUT_SUPPORT = (0.7, 0.84, 0.9, 2.0, 2.0), (0.92, 0.97, 2.0, 2.0)
+"""The least mean, by how many sides go on, without and with a side against the frame's edge."""
+APART, CUT_APART, OWN_MOVING = 0.2, 0.15, 0.5
+"""A mean below those above will do where nothing goes on across any side by more than this correlation (the second
+with a side against the frame's edge), and this share of the parts inside moves."""
 ENDS = 0.08
 """Share of a side at each end that is not asked: corners may be round."""
 BEYOND = 0.5
@@ -69,7 +76,7 @@ GOES_ON = 0.45
 """Correlation across a side from which on it does."""
 QUIET = 4.0
 """Added to every variance, so that rounding is no motion, grey levels squared."""
-EDGE_PX = 3
+EDGE_PX = 4
 """An inset so near to the frame's edge lies against it, px."""
 
 
@@ -125,7 +132,10 @@ def _standing(grey: Stack) -> npt.NDArray[np.int32]:
         step[:, 1:-1] = cv2.absdiff(one[:, 2:], one[:, :-2])
     lasting = np.sort(steps, axis=0)[int(STANDS_IN * (len(steps) - 1))]
     beside = cv2.blur(lasting, (2 * BESIDE_PX + 1, 1))
-    stands = (lasting > STEP_RATIO * beside + STEP_MARGIN).astype(np.uint8)
+    mean = steps.mean(axis=0)
+    around = cv2.blur(mean, (2 * BESIDE_PX + 1, 1))
+    either = (lasting > STEP_RATIO * beside + STEP_MARGIN) | (mean > MEAN_RATIO * around + MEAN_MARGIN)
+    stands = either.astype(np.uint8)
     stands = cv2.dilate(stands, np.ones((1, 3), np.uint8))  # a line between two px is in either
     sums = np.zeros((stands.shape[0] + 1, stands.shape[1]), np.int32)
     np.cumsum(stands, axis=0, out=sums[1:])
@@ -210,7 +220,8 @@ def _rectangles(
         if len(sides) < 3 or min(one for one, _ in sides) < SUPPORT:
             continue
         # Lines of a ground that stands still may by chance prolong a side; hardly of one that is not there.
-        if support >= (MEAN_SUPPORT, STRICT_SUPPORT, STRICTEST_SUPPORT, 2.0)[min(3, on + 4 - len(sides))]:
+        needed = OPEN_SUPPORT if len(sides) == 4 else CUT_SUPPORT
+        if support >= needed[on]:
             yield _Rectangle(int(x0), int(y0), int(x1), int(y1), support, len(sides) - on)
 
 
@@ -260,8 +271,12 @@ def _confidence(found: _Rectangle, grey: Stack, changes: Floats) -> float | None
             kinship.append(_kinship(stack[:, low:high, line - INSIDE_PX], stack[:, low:high, line + INSIDE_PX - 1]))
     if not kinship or max(kinship) > GOES_ON:
         return None
-    apart = 1.0 - float(np.mean(np.maximum(kinship, 0.0)))
-    return 0.5 * found.support + 0.2 * apart + 0.1 * min(1.0, moving / 0.6) + 0.05 * found.sides
+    apart = APART if len(kinship) == 4 else CUT_APART
+    strict = (2.0, 2.0, 2.0, STRICT_SUPPORT, MEAN_SUPPORT)[found.sides]
+    if found.support < strict and (max(kinship) > apart or moving < OWN_MOVING):
+        return None
+    alien = 1.0 - float(np.mean(np.maximum(kinship, 0.0)))
+    return 0.5 * found.support + 0.2 * alien + 0.1 * min(1.0, moving / 0.6) + 0.05 * found.sides
 
 
 def _kinship(one: Stack, other: Stack) -> float:

@@ -48,9 +48,15 @@ MIN_BREAK = 0.62
 """Share of the neighbours' kinship that must be lost at the seam."""
 MIN_TYPICAL_STEP = 1.7
 """Median over the parts of step over steps beside."""
-CLEAR_STANDING, CLEAR_BREAK, CLEAR_STEP = 0.72, 0.9, 1.9
+CLEAR_STANDING, CLEAR_BREAK, CLEAR_STEP, CLEAREST_STEP = 0.72, 0.9, 1.9, 12.0
 """Where kinship and step are clearer than they must be, the step may be missing in more parts: two skies or two shadows
 meet there, or text lies over it."""
+SHARP_STANDING, SHARP_STEP = 0.95, 6.0
+"""A step so sharp and so complete is a seam whatever kinship says: a black pane has no kinship to lose."""
+LEAST_BESIDE = 0.4
+"""Share of the parts that must be left when those beside missing ones are not asked."""
+END_PARTS = 3
+"""Parts at either end of a seam under which text has no place."""
 MIN_CONTENT = 3.0
 """Standard deviation of a pane, grey levels: a black or plain half is no pane."""
 
@@ -58,6 +64,8 @@ MAX_DIVIDER = 0.035
 """Widest line between panes, as a share of the side."""
 PLAIN_DIVIDER = 3.0
 """A divider's own standard deviation along the seam and over time, grey levels; a pole has more."""
+HAIRLINE_PX = 6
+"""A sharp divider no wider than this need not be plain, px."""
 RIVAL_SHARE, RIVAL_STANDING, RIVAL_STEP, RIVAL_TYPICAL = 0.7, 0.7, 1.2, 0.25
 """Another line is a rival when it breaks the kinship by at least this share of what the best does, and its step stands
 out in this share of the parts, typically this many times the steps beside, and this share of what the best does: a
@@ -149,36 +157,59 @@ def _find_seam(stack: Stack) -> tuple[_Seam | None, float]:
     steps = _steps(window)
     middle = slice(max(0, int(MIDDLE[0] * across) - low), int(MIDDLE[1] * across) - low + 1)
     lines = []
-    for index in np.flatnonzero(break_at[middle] >= MIN_BREAK) + middle.start:
-        place, standing, typical = _standing(steps, int(index))
-        lines.append((standing * min(typical, 4.0), standing, typical, place, float(break_at[index])))
+    for index in range(middle.start, min(middle.stop, steps.shape[1])):
+        place, standing, typical = _standing(steps, index)
+        broken = float(break_at[max(0, index - 2) : index + 3].max())
+        if broken >= MIN_BREAK or _sharp(standing, typical):
+            lines.append((standing * min(typical, 4.0), standing, typical, place, broken))
     if not lines:
         return None, 0.0
     # The clearest step. Where little moves, kinship breaks by chance in many places, but no step stands there.
     _, standing, typical, place, broken = max(lines)
     doubt = min(1.0, broken) * standing
-    clear = standing >= CLEAR_STANDING and broken >= CLEAR_BREAK and typical >= CLEAR_STEP
-    if not clear and (standing < MIN_STANDING or typical < MIN_TYPICAL_STEP):
+    clear = standing >= CLEAR_STANDING and (
+        (broken >= CLEAR_BREAK and typical >= CLEAR_STEP)
+        or (broken >= MIN_BREAK and typical >= CLEAREST_STEP and _to_its_ends(_stands(steps, place)))
+    )
+    if not clear and not _sharp(standing, typical) and (standing < MIN_STANDING or typical < MIN_TYPICAL_STEP):
         return None, doubt
     edges = _edges(break_at, steps, place, int(RIVAL_REACH * across))
     first, second = edges[0], edges[-1]
-    if second - first > MAX_DIVIDER * across + 2 or not _parts(window, first, second, _stands(steps, place)):
+    hairline = second - first <= HAIRLINE_PX and _sharp(standing, typical)
+    if second - first > MAX_DIVIDER * across + 2:
+        return None, doubt
+    if not _parts(stack, low + first, low + second, _stands(steps, place), hairline):
         return None, doubt
     return _Seam(_confidence(broken, standing, typical), low + first + 0.5, low + second + 0.5), doubt
 
 
-def _parts(window: Stack, first: int, second: int, stands: npt.NDArray[np.bool_]) -> bool:
+def _to_its_ends(stands: npt.NDArray[np.bool_]) -> bool:
+    """Whether the step stands at both ends of the line: the edge of a text's plate leaves them free."""
+    return bool(stands[:END_PARTS].all() and stands[-END_PARTS:].all())
+
+
+def _sharp(standing: float, typical: float) -> bool:
+    return standing >= SHARP_STANDING and typical >= SHARP_STEP
+
+
+def _parts(stack: Stack, first: int, second: int, stands: npt.NDArray[np.bool_], hairline: bool) -> bool:
     """Whether what lies between two columns parts two pictures: plain, with a picture on either side, and no pole.
 
-    `stands`: the parts in which the step stands out; in the others, text may lie over it.
+    `stands`: the parts in which the step stands out; in the others, text may lie over it. `hairline`: scaling has
+    smeared all of the divider.
     """
-    divider = window[:, :, first + 2 : second - 1]
-    if divider.shape[2] and float(divider.std(axis=(0, 1)).max()) > PLAIN_DIVIDER:
+    divider = stack[:, :, first + 2 : second - 1]
+    # The plainest of its columns: the others may be smeared by scaling.
+    if not hairline and divider.shape[2] and float(divider.std(axis=(0, 1)).min()) > PLAIN_DIVIDER:
         return False
-    panes = window[:, :, : max(1, first - 1)], window[:, :, second + 2 :]
+    panes = stack[:, :, : max(1, first - 1)], stack[:, :, second + 2 :]
     if any(not pane.size or float(pane.std(axis=(0, 1)).mean()) < MIN_CONTENT for pane in panes):
         return False
-    return not goes_on(window, first, second, stands)
+    # Next to text over the seam, its plate's edges go on across it.
+    reach = int(np.ceil(DETAIL_PX * len(stands) / (2 * stack.shape[1])))
+    missing = np.convolve(~stands, np.ones(2 * reach + 1), mode="same")
+    beside = missing < 0.5
+    return not goes_on(stack, first, second, beside if beside.mean() >= LEAST_BESIDE else stands)
 
 
 def _confidence(broken: float, standing: float, typical: float) -> float:

@@ -38,7 +38,7 @@ class LayoutTagger:
 
     name = "layout"
     section = "layout"
-    version = "seams@2"
+    version = "seams@3"
     encoders: tuple[str, ...] = ()
 
     def tag(self, evidence: Evidence) -> dict[str, Any] | None:

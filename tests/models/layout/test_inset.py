@@ -65,3 +65,13 @@ def test_a_grid_of_lines_is_bounded() -> None:
     before = time.process_time()
     find_inset(frames)
     assert time.process_time() - before < 2.0
+
+
+def test_a_plate_with_text_is_no_inset(clips: Any, cover: Any, finish: Any) -> None:
+    """Whole and sharp as its outline is: nothing moves inside."""
+    for name in ("astronaut", "coffee", "gravel"):
+        plated = [frame.copy() for frame in cover(clips[name], 540, 960)]
+        for frame in plated:
+            frame[500:580, 190:350] = 255
+            frame[520:560, 210:330:8] = 0
+        assert find_inset(finish(plated)) is None, name

@@ -140,3 +140,20 @@ def test_a_plain_post_is_no_divider(name: str, clips: dict[str, Clip], cover: An
     """It looks as a divider does; but the picture goes on behind it."""
     clip = _paint(cover(clips[name], 540, 960), (slice(None), slice(266, 274)), 200)
     assert find_split(finish(clip)).split is None
+
+
+def test_text_on_a_plate_over_the_seam_hides_it_not(clips: dict[str, Clip], cover: Any, finish: Any) -> None:
+    pair = zip(cover(clips["cat"], 480, 540), cover(clips["rocket"], 480, 540), strict=True)
+    clip = _paint([np.concatenate(both, axis=1) for both in pair], (slice(380, 470), slice(330, 640)), 255)
+    split = find_split(finish(clip)).split
+    assert split is not None and split.kind == "duet_left_right"
+
+
+def test_space_is_a_pane_where_a_ball_moves_in_it(clips: dict[str, Clip], cover: Any, finish: Any) -> None:
+    """Beside the seam it has no detail that could be lost there."""
+    space = [np.zeros((480, 540, 3), np.uint8) for _ in clips["coffee"]]
+    for number, frame in enumerate(space):
+        cv2.circle(frame, (200 + 8 * number, 420), 150, (90, 120, 200), -1, cv2.LINE_AA)
+    pair = zip(cover(clips["coffee"], 540, 480), space, strict=True)
+    split = find_split(finish([np.concatenate(both) for both in pair])).split
+    assert split is not None and split.kind == "duet_up_down"
