@@ -1,4 +1,4 @@
-"""What hearing is worth, on the corpus: `python -m benchmarks.hearing [--fit] [--events] [--check]`.
+"""What hearing is worth, on the corpus: `python -m benchmarks.hearing [--fit] [--events] [--language] [--check]`.
 
 Events (first five, calibration, edges), tempo, key, spoken language, and what each part costs. Writes
 `results/hearing.json`, `.md` and a reliability diagram. With `--fit`, first fits
@@ -22,7 +22,7 @@ from models.sounds.silero import SpeechEncoder
 from models.sounds.whisper import LanguageEncoder, Whisper
 from models.sounds.yamnet import SoundEncoder
 
-from . import events, hearing_cost, hearing_events, hearing_music, hearing_speech
+from . import events, hearing_cost, hearing_events, hearing_hard, hearing_music, hearing_speech
 from .corpus import CorpusError, chosen, corpus_root, pull_all, sources
 from .encodings import encoded, sound_clip
 from .plots import reliability_plot
@@ -41,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--events", action="store_true", help="measure the events again; the other figures stay as they were written"
     )
+    parser.add_argument("--language", action="store_true", help="the same for the spoken languages")
     parser.add_argument("--check", action="store_true", help="print the bars; exit 1 when one is missed")
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="the weights cache")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where to write")
@@ -52,8 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     torch.set_num_threads(1)
     try:
-        if options.events:
-            data = read(NAME, options.results)["data"] | measure_events(options.weights, fit=options.fit)
+        if options.events or options.language:
+            data = read(NAME, options.results)["data"]
+            data |= measure_events(options.weights, fit=options.fit) if options.events else {}
+            data |= measure_speech(options.weights) if options.language else {}
         else:
             data = measure(options.weights, fit=options.fit)
     except CorpusError as error:
@@ -121,6 +124,11 @@ def measure_speech(weights: Path) -> dict[str, Any]:
             "espeak-ng": hearing_speech.synthesised(asked),
             "music and effects": hearing_speech.not_speech(effects().items, asked),
         }
+        other = [hearing_speech.ask(*one, asked) for one in hearing_hard.other_speech()]
+        without = [
+            hearing_speech.ask(name, None, wave, asked)
+            for name, wave in hearing_hard.negatives("test", effects().items)
+        ]
     finally:
         sound.close()
         voice.close()
@@ -128,6 +136,11 @@ def measure_speech(weights: Path) -> dict[str, Any]:
     return {
         "language": {kind: hearing_speech.shares(found) for kind, found in spoken.items()},
         "language_wrong": wrong,
+        "language_guessed": [
+            [one.name, one.guess, one.guess_chance] for one in spoken["espeak-ng"] if one.told != one.truth
+        ],
+        "language_hard": {"speech": len(other), "without": len(without), "bars": hearing_hard.at_bars(other, without)},
+        "language_hard_told": [[one.name, one.told] for one in without if one.told is not None],
     }
 
 
@@ -220,6 +233,7 @@ def page_of(data: dict[str, Any]) -> str:
             " speaks, and as right where nobody does.\n",
             table(("sound", "asked", "told", "right", "right where told", "with too little speech"), language),
             f"Not right: {data['language_wrong'] or 'none'}.\n",
+            hearing_hard.section(data),
             "## Cost\n",
             "CPU time of a clip of 15 s with music and of one with speech, one thread.\n",
             table(
