@@ -111,8 +111,8 @@ def write_calibration(found: EventCalibration, effects: int, path: Path = FITTED
         " do not edit.\n#\n"
         "# Method: a logistic curve on a class's peak logit, on how far it is behind the strongest class's, on the\n"
         "# logarithm of how many classes imply it, and on how well it holds over its best patches,\n"
-        "# by maximum likelihood with a small ridge, one for all classes: a curve for each would need more effects than\n"
-        "# there are. The least chance of each class follows from it.\n"
+        "# by maximum likelihood with a small ridge, one for all classes: a curve for each would need more effects\n"
+        "# than there are. The least chance of each class follows from it.\n"
         f"# Data: the dev half of the effects of benchmarks/truth/effects.toml, {effects} of them, each one's"
         f" {CANDIDATES} strongest\n# classes; right is what the truth names, and what that implies; {today()}.\n\n"
         f'encoder = "{found.encoder}"\n\n[curve]\nlogit = {found.logit}\nbehind = {found.behind}\n'

@@ -7,6 +7,7 @@ The negatives say how often a language is told of what has none; the speech serv
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,8 @@ OTHERS = {
     "en": "The museum opens at nine and closes at six. My brother has bought a new bicycle and rides it to school.",
     "de": "Das Museum öffnet um neun und schließt um sechs. Mein Bruder hat ein neues Fahrrad gekauft und fährt damit"
     " zur Schule.",
-    "fr": "Le musée ouvre à neuf heures et ferme à six heures. Mon frère a acheté un nouveau vélo et va avec à l'école.",
+    "fr": "Le musée ouvre à neuf heures et ferme à six heures. Mon frère a acheté un nouveau vélo et va avec à"
+    " l'école.",
     "it": "Il museo apre alle nove e chiude alle sei. Mio fratello ha comprato una bicicletta nuova e ci va a scuola.",
     "es": "El museo abre a las nueve y cierra a las seis. Mi hermano ha comprado una bicicleta nueva y va con ella a la"
     " escuela.",
@@ -88,7 +90,7 @@ def vocoded(sound: Wave) -> Wave:
     noise = np.random.default_rng(7).standard_normal(len(sound))
     smooth = butter(2, ENVELOPE_HZ, fs=WAVEFORM_RATE, output="sos")
     parts: list[npt.NDArray[np.float64]] = []
-    for low, high in zip(BANDS_HZ, BANDS_HZ[1:], strict=False):
+    for low, high in pairwise(BANDS_HZ):
         band = butter(4, (low, high), "band", fs=WAVEFORM_RATE, output="sos")
         envelope = np.maximum(sosfiltfilt(smooth, np.abs(sosfiltfilt(band, sound))), 0.0)
         parts.append(sosfiltfilt(band, noise) * envelope)
@@ -130,8 +132,8 @@ def section(data: dict[str, Any]) -> str:
         (
             "### Guesses\n",
             f"Likeliest languages of what is not right: {data['language_guessed'] or 'none'}. What a lower least"
-            f" probability would tell, of {hard['speech']} other readings of espeak-ng (other sentences, three voices, the"
-            f" ten languages), and of {hard['without']} sounds in which no language is spoken, or one word alone"
+            f" probability would tell, of {hard['speech']} other readings of espeak-ng (other sentences, three voices,"
+            f" the ten languages), and of {hard['without']} sounds in which no language is spoken, or one word alone"
             " (reversed and noise-vocoded speech, babble, words, laughing, crying, crowds, singing).\n",
             table(
                 ("least probability", "speech told right", "told wrong", "told where there is none"),
