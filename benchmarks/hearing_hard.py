@@ -23,7 +23,7 @@ from .report import table
 from .truths import Item
 
 BANDS_HZ = (100.0, 350.0, 800.0, 1600.0, 3200.0, 7000.0)
-"""Edges of the noise vocoder's bands: so few that the melody and most vowels are lost."""
+"""Edges of the noise vocoder's bands: so few that the melody is lost; listeners still follow some of it."""
 ENVELOPE_HZ = 12.0
 EVERY = 48
 """Prompts of which one is reversed, one vocoded."""
