@@ -32,7 +32,8 @@ CONFIRM_SHORT = 0.5
 """YAMNet's best speech score within the range. Measured: under louder music at least 0.34, a pig's grunts 0.32."""
 SURE_LANGUAGE = 0.5
 """Whisper's probability that a language has to have; below, it is unknown. At 0.3 it would tell 2 more
-of 30 readings by espeak-ng, and 9 more of 37 sounds in which no language is spoken (`benchmarks/results/hearing.md`)."""
+of 30 readings by espeak-ng, and a language of 9 more of 37 sounds in which none is spoken
+(`benchmarks/results/hearing.md`)."""
 
 
 class SpeechTagger:
