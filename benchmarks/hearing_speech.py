@@ -14,8 +14,9 @@ from rich.progress import track
 from scipy.signal import resample_poly
 
 from models.protocol import WAVEFORM_RATE, Encoder, Evidence
-from models.sounds.speech import SpeechTagger
+from models.sounds.speech import SpeechTagger, spoken_language
 from models.sounds.whisper import LEAST_SPEECH_S
+from models.sounds.whisper_languages import LANGUAGES, TOLD, UNSPOKEN
 
 from .corpus import CorpusError, corpus_root, locate
 from .recordings import RATE as STORED_RATE
@@ -29,7 +30,7 @@ PROMPT_S = 2.0
 """Prompts at least so long: single words and letters are no speech that a language shows in."""
 EVERY = 16
 """Prompts of which one is asked."""
-WORDS_A_MINUTE = "140"
+WORDS_A_MINUTE = 140
 SAID = {
     "en": "Good morning, the train to London leaves from platform four in ten minutes. I would like a cup of"
     " coffee and a"
@@ -76,6 +77,9 @@ class Asked:
     truth: str | None
     told: str | None
     spoken_s: float
+    guess: str | None = None
+    """The likeliest language, however unlikely; None with too little speech."""
+    guess_chance: float = 0.0
 
 
 def ask(name: str, truth: str | None, sound: Wave, encoders: Sequence[Encoder]) -> Asked:
@@ -85,7 +89,20 @@ def ask(name: str, truth: str | None, sound: Wave, encoders: Sequence[Encoder]) 
     for encoder in encoders:
         evidence = replace(evidence, encodings={**evidence.encodings, encoder.name: encoder.encode(evidence)})
     told = SpeechTagger(language=True).tag(evidence)
-    return Asked(name, truth, told["language"], sum(end - start for start, end in told["ranges"]))
+    spoken_s = sum(end - start for start, end in told["ranges"])
+    whisper = evidence.encodings["whisper"]
+    guess = spoken_language(whisper, 0.0)
+    return Asked(name, truth, told["language"], spoken_s, guess, chance_of(guess, whisper.scores))
+
+
+def chance_of(language: str | None, scores: npt.NDArray[np.float32]) -> float:
+    """Whisper's probability of a language, among those that are spoken."""
+    if language is None:
+        return 0.0
+    row = dict(zip(LANGUAGES, scores[0].tolist(), strict=True))
+    heard = {name: value for name, value in row.items() if name not in UNSPOKEN}
+    mine = sum(value for name, value in heard.items() if TOLD.get(name, name) == language)
+    return round(mine / max(sum(heard.values()), 1e-9), 3)
 
 
 def prompts(encoders: Sequence[Encoder]) -> list[Asked]:
@@ -99,22 +116,28 @@ def prompts(encoders: Sequence[Encoder]) -> list[Asked]:
     return found
 
 
-def synthesised(encoders: Sequence[Encoder]) -> list[Asked]:
-    """What espeak-ng says."""
+def said(language: str, text: str, *, variant: str = "", speed: int = WORDS_A_MINUTE, of: str = "hearing") -> Wave:
+    """What espeak-ng makes of a text; kept in the corpus' folder."""
     program = shutil.which("espeak-ng")
     if program is None:
         raise CorpusError("espeak-ng", "not installed; on Debian: apt-get install espeak-ng")
     folder = corpus_root() / "spoken"
     folder.mkdir(parents=True, exist_ok=True)
-    found = []
-    for language, text in track(SAID.items(), description="espeak-ng"):
-        path = folder / f"hearing-1-{language}.wav"
-        if not path.is_file():
-            voice = VOICES.get(language, language)
-            command = [program, "-v", voice, "-s", WORDS_A_MINUTE, "-w", str(path), text]
-            subprocess.run(command, check=True, capture_output=True)
-        found.append(ask(language, language, decode(path, WAVEFORM_RATE), encoders))
-    return found
+    way = "" if (variant, speed) == ("", WORDS_A_MINUTE) else f"{variant}-{speed}"
+    path = folder / f"{of}-1-{language}{way}.wav"
+    if not path.is_file():
+        voice = VOICES.get(language, language) + variant
+        command = [program, "-v", voice, "-s", str(speed), "-w", str(path), text]
+        subprocess.run(command, check=True, capture_output=True)
+    return decode(path, WAVEFORM_RATE)
+
+
+def synthesised(encoders: Sequence[Encoder]) -> list[Asked]:
+    """What espeak-ng says."""
+    return [
+        ask(language, language, said(language, text), encoders)
+        for language, text in track(SAID.items(), description="espeak-ng")
+    ]
 
 
 def not_speech(effects: Iterable[Item], encoders: Sequence[Encoder]) -> list[Asked]:

@@ -46,8 +46,9 @@ class EventsTagger:
     """
 
     name = "events"
-    version = "yamnet@3"
-    """2: encoder 2; faint events. 3: calibrated scores, the hierarchy, edges from the outline."""
+    version = "yamnet@4"
+    """2: encoder 2; faint events. 3: calibrated scores, the hierarchy, edges from the outline. 4: chances know how
+    well an event holds, and the first five are told from a lower chance on."""
     section = "events"
     encoders: tuple[str, ...] = ("yamnet", "outline")
 
@@ -63,8 +64,9 @@ class EventsTagger:
             return []
         peaks = encoding.scores.max(axis=0)
         better = evidence.encodings[HUB].scores if HUB in self.encoders else encoding.scores[:0]
-        # What the better network hears counts as heard; YAMNet's track then says when.
-        chances = load_event_calibration()(better.max(axis=0) if len(better) else peaks)
+        # What the better network hears counts as heard; YAMNet's track then says when. One window of it is longer
+        # than all the patches that a class has to hold over.
+        chances = load_event_calibration()(better.max(axis=0, keepdims=True) if len(better) else encoding.scores)
         names = class_names()
         found: dict[str, Event] = {}
         heard: dict[str, list[Range]] = {}

@@ -132,7 +132,7 @@ class EventsJudge:
         rows = data.rows(item)
         if not len(rows):
             return dict.fromkeys(class_names(), 0.0)
-        chances = load_event_calibration()(self.classes(rows).max(axis=0))
+        chances = load_event_calibration()(self.classes(rows))
         return dict(zip(class_names(), chances.tolist(), strict=True))
 
 
