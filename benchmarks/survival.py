@@ -6,13 +6,12 @@ import argparse
 import collections
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +24,7 @@ from rich.progress import Progress
 from benchmarks import chaos, fuzz, planted
 from benchmarks.mutations import SEED as SEED_OF_FILES
 from benchmarks.report import Bar
+from benchmarks.survival_media import frames, peak_of, small_clips, sound
 from media.pool import DecoderPool
 from media.types import Limits
 from scripts import clips
@@ -34,7 +34,6 @@ from workers.build import OBSERVERS
 from workers.embedded import EmbeddedFarm
 
 ROOT = Path(__file__).parents[1]
-SEED = 6
 GUARD_TESTS = (
     "tests/media/test_fetch.py",
     "tests/media/test_sandbox.py",
@@ -99,7 +98,7 @@ def part_mine(sizes: Sizes, options: argparse.Namespace) -> Found:
         files = home / "files"
         files.mkdir()
         mine = clips.write(files / "mine.mp4", planted.mine_pictures(), None, fps=12)
-        good = _small_clips(files, sizes.good)
+        good = small_clips(files, sizes.good)
         with (home / "log").open("wb") as log, chaos.planted_farm(home, log, most) as farm:
             store, sender = Store.open(f"sqlite:///{home / 'tagfarm.db'}"), Sender(farm.broker_url)
             for number, path in enumerate(good):
@@ -141,10 +140,10 @@ def part_long(sizes: Sizes, options: argparse.Namespace) -> Found:
         # Past 600 s of sound and 96 sampled frames nothing more is kept; a minute has neither, so the caps are lowered.
         limits = Limits(deadline_s=3600.0, max_audio_s=30.0, max_sampled=32)
         for name, seconds in (("short", 60.0), ("long", sizes.long_s)):
-            path = clips.write(home / f"{name}.mp4", _frames(seconds), _sound(seconds), fps=12)
+            path = clips.write(home / f"{name}.mp4", frames(seconds), sound(seconds), fps=12)
             with DecoderPool(1, limits, OBSERVERS, home) as pool:
                 pool.decode(home / "short.mp4")  # what is loaded once belongs to the warm process
-                peaks[name] = _peak(partial(pool.decode, path))
+                peaks[name] = peak_of(partial(pool.decode, path))
     ratio = peaks["long"][0] / peaks["short"][0]
     found = {
         "long_s": sizes.long_s,
@@ -163,7 +162,7 @@ def part_soak(sizes: Sizes, options: argparse.Namespace) -> Found:
         home = Path(folder)
         files = home / "files"
         files.mkdir()
-        paths = _small_clips(files, 1)
+        paths = small_clips(files, 1)
         with (home / "log").open("wb") as log, EmbeddedFarm(home, [files], 1, log=log) as farm:
             store, sender = Store.open(f"sqlite:///{home / 'tagfarm.db'}"), Sender(farm.broker_url)
             for number in range(sizes.soak):
@@ -213,7 +212,7 @@ def part_upgrade(sizes: Sizes, options: argparse.Namespace) -> Found:
         old.mkdir()
         archive = subprocess.run(["git", "archive", options.old], cwd=ROOT, capture_output=True, check=True)
         subprocess.run(["tar", "-x", "-C", str(old)], input=archive.stdout, check=True)
-        paths = _small_clips(files, count)
+        paths = small_clips(files, count)
         environment = {"TAGFARM_WORKER__LEASE_S": "6"}
         with (home / "log").open("wb") as log, EmbeddedFarm(home, [files], 0, environment, log) as farm:
             code = ["-m", "scripts.cli", "worker", "--name", "old"]
@@ -257,57 +256,6 @@ def _owners(database: Path) -> dict[str, int]:
     with sqlite3.connect(database) as connection:
         rows = connection.execute("SELECT owner, count(*) FROM attempts WHERE ending = 'committed' GROUP BY owner")
         return {f"node {number}": many for number, (_, many) in enumerate(rows.fetchall())}
-
-
-def _small_clips(folder: Path, count: int) -> list[Path]:
-    random = np.random.default_rng(SEED)
-    pictures = [random.integers(0, 255, (72, 96, 3), dtype=np.uint8) for _ in range(12)]
-    base = clips.write(folder / "base.mp4", pictures, None, fps=12)
-    return [Path(shutil.copy(base, folder / f"{number}.mp4")) for number in range(count)]
-
-
-def _frames(seconds: float) -> Iterator[clips.Frame]:
-    whole = np.random.default_rng(SEED).integers(0, 255, (40, 60, 3), dtype=np.uint8)
-    whole = np.kron(whole, np.ones((4, 4, 1), np.uint8))
-    for step in range(int(seconds * 12)):
-        at = step % 60
-        yield np.ascontiguousarray(whole[at : at + 72, at : at + 96])
-
-
-def _sound(seconds: float) -> Iterator[clips.Sound]:
-    second = np.arange(clips.SOUND_RATE, dtype=np.float32) / clips.SOUND_RATE
-    heard = 0.2 * np.sin(2 * np.pi * 330 * second, dtype=np.float32)
-    for _ in range(int(seconds)):
-        yield np.stack([heard, heard])
-
-
-def _peak(work: Callable[[], object]) -> tuple[int, int]:
-    """The most memory that a decode's own process had resident while `work` ran, as the kernel counts it (VmHWM), and
-    the most of it that was its alone (sampled, so a little less than the truth), bytes."""
-    import threading
-
-    most, alone, done = [0], [0], threading.Event()
-
-    def watch() -> None:
-        while not done.wait(0.02):
-            for process in psutil.Process().children(recursive=True):
-                try:
-                    if process.ppid() == os.getpid():
-                        continue  # the warm process: it sees no upload
-                    status = Path(f"/proc/{process.pid}/status").read_text()
-                    most[0] = max(most[0], int(status.split("VmHWM:")[1].split()[0]) << 10)
-                    alone[0] = max(alone[0], process.memory_full_info().uss)
-                except (psutil.Error, OSError, IndexError):
-                    continue
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        work()
-    finally:
-        done.set()
-        thread.join()
-    return most[0], alone[0]
 
 
 def _until(condition: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:

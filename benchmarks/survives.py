@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report import Bar, check, read, table, today, write
-from benchmarks.survival import FULL, PARTS, SEED, SMALL
+from benchmarks.survival import FULL, PARTS, SMALL
+from benchmarks.survival_media import SEED
 
 
 def main() -> int:
