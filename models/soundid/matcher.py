@@ -6,6 +6,8 @@ and judged twice. The same recording, at whatever plain speed, agrees in *phase*
 neither a voice over it nor noise of its own loudness hides it. Where tempo or pitch were changed alone, phases are
 gone; there the *peaks* must agree (`verify`), far more than they do between pieces that resemble each other.
 
+What noise or voices leave hardly a peak of is found by phase among many alignments that few votes propose (`faint`).
+
 Several sounds are found one after another, each in what the ones before leave unexplained. Effects, too short for
 votes, have a lane of their own (`effects`).
 """
@@ -13,17 +15,19 @@ votes, have a lane of their own (`effects`).
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from models.soundid.coherence import SAMPLES_PER_FRAME, Coherence, Waveform
+from models.soundid.acceptance import COHERENT, odds_by_peaks, odds_by_phase
+from models.soundid.coherence import SAMPLES_PER_FRAME, Waveform
 from models.soundid.effects import Effects
-from models.soundid.features import RATE
+from models.soundid.faint import faint
+from models.soundid.features import RATE, Peaks
 from models.soundid.fingerprint import Fingerprint
 from models.soundid.index import DiskIndex
-from models.soundid.proposals import AS_IT_IS, STEPS_PER_SEMITONE, Alignment, Playing, bank, propose
+from models.soundid.proposals import AS_IT_IS, STEPS_PER_SEMITONE, Alignment, Playing, bank, distinct, propose
 from models.soundid.refinement import refine
 from models.soundid.uses import MAX_OVERLAP, SoundMatch, Use, described, overlap
 from models.soundid.verify import Grid, explain, extend, verify
@@ -37,17 +41,11 @@ BANK_RANK = 12
 """Peaks that vote under other playings: those that fewer than so many neighbours exceed."""
 POSTINGS, BANK_POSTINGS = 300_000, 100_000
 """Postings that are read at most: of the sounds as they are, and of each other playing."""
-MIN_GAIN = 9.0
-"""What votes must be worth for an alignment to be looked at, nats."""
-JUDGED = 40
-"""Alignments of a block and round that are judged, the best first."""
 AMONG = 0.35
 """Once one is believed, those whose votes are worth so much of its own are still looked at: where a sound repeats
 itself its repetitions differ little."""
 OTHERS = 8
 """So many of them."""
-SAME_FRAMES = 25
-"""Proposals of one sound that are so near in the middle of the block are one."""
 PART = 0.6
 """Where peaks show in less of the block than this, that part is judged alone as well."""
 SAME_TEMPO, OTHER_TEMPO = 0.001, 0.03
@@ -61,22 +59,8 @@ MIN_USE_FRAMES = 100
 COVERED = 0.7
 """Share of a block that is explained by uses above which other playings are not tried."""
 
-COHERENT = (23.0, 27.0)
-"""Evidence of the phases, nats, from which on a use is believed, where the correlation is at least `STRONG` and where
-not: the operating point."""
-COHERENT_CHANGED = (28.0, 40.0)
-"""At another speed. A beat that two pieces share falls together, weakly, at one of many speeds."""
-STRONG, STRONG_CHANGED = 4.0, 8.0
-COHERENT_SCALE = 4.0
-"""Nats above it in which the odds of the score grow by e."""
 SURE = 5.25
 """Logarithm of the odds from which on no other playing is asked: held tones stay coherent for a while at any tempo."""
-AGREES = 25.0
-"""Log-likelihood ratio of the peaks alone, nats, from which on a change of tempo or pitch is believed: the other
-operating point."""
-AGREES_SCALE = 6.0
-AGREES_SHARE = 0.35
-"""And so much of the sound's peaks must be there."""
 
 
 class Matcher:
@@ -149,6 +133,8 @@ class _Search:
         self._round_after_round(low, high, (AS_IT_IS,), SURE)
         if self._covered(low, high) < COVERED:
             self._round_after_round(low, high, (AS_IT_IS, *self._playings), 0.0)
+        if self._playings and not self._covered(low, high):
+            self._found_faint(low, high)
 
     def short(self, effects: Effects) -> None:
         """Find the effects. Where one is heard it is no other effect that landmarks took for it."""
@@ -171,11 +157,9 @@ class _Search:
     def _round_after_round(self, low: int, high: int, playings: Sequence[Playing], least: float) -> None:
         """Find one use after another under these playings, as long as they are believed with such odds."""
         for _ in range(MAX_ROUNDS):
-            first, last = np.searchsorted(self._peaks.times, [low, high])
-            rows = np.flatnonzero(~self._grid.explained[first:last]) + first
-            if len(rows) < MIN_PEAKS:
+            part = self._unexplained(low, high)
+            if len(part) < MIN_PEAKS:
                 return
-            part = self._peaks.where(rows)
             strongest = part.where(part.ranks < BANK_RANK)
             proposed = (
                 alignment
@@ -185,20 +169,41 @@ class _Search:
                     if playing == AS_IT_IS
                     else propose(self._view, strongest, playing, BANK_POSTINGS)
                 )
-                if not self._without or self._view.entry(alignment.sound).sound_id not in self._without
+                if self._wanted(alignment)
             )
-            best = self._best(low, high, _distinct(proposed, 0.5 * (low + high)))
+            best = self._best(low, high, distinct(proposed, 0.5 * (low + high)))
             if best is None or best.odds < least:
                 return
-            # Explained either way: what is not new is another copy of what was found.
-            explain(self._view, self._grid, best.alignment, best.begin, best.end)
-            if not any(best.repeats(use) or self._copies(best, use) for use in self.uses):
-                self.uses.append(best)
+            self._take(best)
             if best.alignment.playing != AS_IT_IS:
                 # What is heard at the same time was changed together, or laid over it as it is.
                 playings = (AS_IT_IS, best.alignment.playing)
             if len(self.uses) >= MAX_MATCHES:
                 return
+
+    def _unexplained(self, low: int, high: int) -> Peaks:
+        first, last = np.searchsorted(self._peaks.times, [low, high])
+        return self._peaks.where(np.flatnonzero(~self._grid.explained[first:last]) + first)
+
+    def _wanted(self, alignment: Alignment) -> bool:
+        return not self._without or self._view.entry(alignment.sound).sound_id not in self._without
+
+    def _take(self, use: Use) -> None:
+        """Keep a use. It is explained either way: what is not new is another copy of what was found."""
+        explain(self._view, self._grid, use.alignment, use.begin, use.end)
+        if not any(use.repeats(other) or self._copies(use, other) for other in self.uses):
+            self.uses.append(use)
+
+    def _found_faint(self, low: int, high: int) -> None:
+        """Find the use for which hardly a peak is left to vote."""
+        peaks = self._unexplained(low, high)
+        uses = [
+            use
+            for alignment in faint(self._view, peaks, self._waveform, low, high, POSTINGS)
+            if self._wanted(alignment) and (use := self._judged(alignment, low, high, low, high)) is not None
+        ]
+        if uses:
+            self._take(self._whole(max(uses, key=lambda use: use.strength)))
 
     def _best(self, low: int, high: int, alignments: list[Alignment]) -> Use | None:
         """The use that is most surely there, of those that are believed."""
@@ -206,7 +211,7 @@ class _Search:
         around = self._peaks.where(np.arange(first, last))
         best: Use | None = None
         others = 0
-        for alignment in alignments[:JUDGED]:
+        for alignment in alignments:
             if best is not None:
                 others += 1
                 if others > OTHERS or alignment.gain < AMONG * best.alignment.gain:
@@ -226,9 +231,9 @@ class _Search:
         """
         if not alignment.playing.resampled:
             evidence = verify(self._view, self._grid, alignment, begin, end)
-            if evidence is None or evidence.gain < AGREES or evidence.share < AGREES_SHARE:
+            if evidence is None or (odds := odds_by_peaks(evidence)) < 0:
                 return None
-            return Use(alignment, (evidence.gain - AGREES) / AGREES_SCALE, evidence.begin, evidence.end)
+            return Use(alignment, odds, evidence.begin, evidence.end)
         middle = 0.5 * (begin + end)
         for tempo in self._tempi(alignment):
             offset = alignment.offset + (alignment.tempo - tempo) * middle
@@ -239,7 +244,7 @@ class _Search:
                 spans.append((begin, end))
             for first, last in spans:
                 coherence = self._waveform.coherence(self._view, exact, first, last)
-                if (odds := (coherence.nats - _least(coherence)) / COHERENT_SCALE) >= 0:
+                if (odds := odds_by_phase(coherence)) >= 0:
                     return Use(coherence.alignment, odds, first, last, coherence.strength)
         return None
 
@@ -276,25 +281,3 @@ class _Search:
         moved = first * 8 / SAMPLES_PER_FRAME
         alignment = replace(use.alignment, tempo=tempo, offset=offset + tempo * moved)
         return waveform.coherence(self._view, alignment, edges[0] - moved, edges[1] - moved).nats >= COHERENT[0]
-
-
-def _least(coherence: Coherence) -> float:
-    """The evidence that it takes to believe this."""
-    if coherence.alignment.playing == AS_IT_IS:
-        return COHERENT[coherence.strength < STRONG]
-    return COHERENT_CHANGED[coherence.strength < STRONG_CHANGED]
-
-
-def _distinct(alignments: Iterable[Alignment], middle: float) -> list[Alignment]:
-    """The alignments worth a look, the best first; of those of one sound that agree in the middle, the best."""
-    kept: list[Alignment] = []
-    for alignment in sorted(alignments, key=lambda one: -one.gain):
-        if alignment.gain < MIN_GAIN or len(kept) == JUDGED:
-            break
-        here = alignment.tempo * middle + alignment.offset
-        if not any(
-            other.sound == alignment.sound and abs(other.tempo * middle + other.offset - here) < SAME_FRAMES
-            for other in kept
-        ):
-            kept.append(alignment)
-    return kept

@@ -8,6 +8,7 @@ that most pairs agree upon beyond chance is a proposal. Proposals are cheap and 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
@@ -27,6 +28,12 @@ CELL_FRAMES = 4
 MIN_VOTES = 5
 BEST = 24
 """Proposals of one playing."""
+MIN_GAIN = 9.0
+"""What votes must be worth for an alignment to be looked at, nats."""
+JUDGED = 40
+"""Alignments of a block and round that are judged, the best first."""
+SAME_FRAMES = 25
+"""Proposals of one sound that are so near in the middle of the block are one."""
 LEAST_CHANCE = 0.05
 ROW_POSTINGS = 1.2 / 2**HASH_BITS
 """Postings of a hash for each frame of an index, if all hashes were equally frequent."""
@@ -85,7 +92,9 @@ def bank() -> tuple[Playing, ...]:
     )
 
 
-def propose(view: PairTable, peaks: Peaks, playing: Playing, most: int) -> list[Alignment]:
+def propose(
+    view: PairTable, peaks: Peaks, playing: Playing, most: int, votes: int = MIN_VOTES, best: int = BEST
+) -> list[Alignment]:
     """The alignments that the most pairs vote for, the best first.
 
     Args:
@@ -93,6 +102,8 @@ def propose(view: PairTable, peaks: Peaks, playing: Playing, most: int) -> list[
         peaks: of the upload, or of a part of it.
         playing: how the sound is taken to be played.
         most: postings that are read at most.
+        votes: so many an alignment needs.
+        best: so many alignments are proposed at most.
     """
     steps = playing.semitones * STEPS_PER_SEMITONE
     if len(peaks) == 0:
@@ -105,14 +116,13 @@ def propose(view: PairTable, peaks: Peaks, playing: Playing, most: int) -> list[
     anchors = pairs.anchors[hits.rows]
     shift = hits.times + HALF_WINDOW - times[anchors]
     span = float(times[-1] - times[0])
-    keys, votes, order = _vote(hits.sounds, shift, anchors)
+    keys, counted, order = _vote(hits.sounds, shift, anchors, votes)
     if len(keys) == 0:
         return []
     sounds = keys >> _CELL_BITS
     totals = np.bincount(hits.sounds)[sounds]
     chance = np.maximum(LEAST_CHANCE, 2 * CELL_FRAMES * totals / (view.lengths(sounds) + span))
-    gain = surprise(votes, chance)
-    best = np.lexsort((order, -gain))[:BEST]
+    gain = surprise(counted, chance)
     return [
         Alignment(
             int(sounds[at]),
@@ -122,9 +132,27 @@ def propose(view: PairTable, peaks: Peaks, playing: Playing, most: int) -> list[
             float(gain[at]),
             playing,
         )
-        for at in best
+        for at in np.lexsort((order, -gain))[:best]
         if gain[at] > 0
     ]
+
+
+def distinct(alignments: Iterable[Alignment], middle: float) -> list[Alignment]:
+    """The alignments worth a look, the best first; of those of one sound that agree in the middle, the best."""
+    kept: list[Alignment] = []
+    for alignment in sorted(alignments, key=lambda one: -one.gain):
+        if alignment.gain < MIN_GAIN or len(kept) == JUDGED:
+            break
+        here = alignment.tempo * middle + alignment.offset
+        # As it is, a sound is judged at its own tempo: another playing's cannot stand for it.
+        if not any(
+            other.sound == alignment.sound
+            and (other.playing == AS_IT_IS) == (alignment.playing == AS_IT_IS)
+            and abs(other.tempo * middle + other.offset - here) < SAME_FRAMES
+            for other in kept
+        ):
+            kept.append(alignment)
+    return kept
 
 
 def promising(pairs: QueryPairs, view: PairTable, most: int) -> QueryPairs:
@@ -156,13 +184,13 @@ _SCATTER = 0x1E3779B97F4A7C15
 
 @compiled
 def _vote(
-    sounds: npt.NDArray[np.int32], shift: npt.NDArray[np.float64], anchors: npt.NDArray[np.int32]
+    sounds: npt.NDArray[np.int32], shift: npt.NDArray[np.float64], anchors: npt.NDArray[np.int32], least: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Cells (sound and offset) that have `MIN_VOTES` together with the next, and how many; at most one vote of a peak.
+    """Cells (sound and offset) that have `least` votes together with the next, and how many: at most one of a peak.
 
     The hits of one sound MUST be in the order of their peaks. Cells are held in a hash table of open addressing.
     """
-    cells, anchors = _in_company(sounds, shift, anchors)
+    cells, anchors = _in_company(sounds, shift, anchors, least)
     size = 1024
     while size < 2 * len(cells):
         size *= 2
@@ -192,7 +220,7 @@ def _vote(
         slot = used[at]
         key = keys[slot]
         both = counts[slot]
-        if 2 * both <= MIN_VOTES:  # neither this one nor the other could be the greater half
+        if 2 * both < least:  # neither this one nor the other could be the greater half
             continue
         neighbours = np.zeros(2, np.int64)
         for side in range(2):
@@ -202,10 +230,10 @@ def _vote(
                 there = (there + 1) & mask
             neighbours[side] = counts[there] if keys[there] == other else 0
         # Of the pairs that a cell is in, the better one.
-        if both + neighbours[0] >= MIN_VOTES and neighbours[0] >= neighbours[1]:
+        if both + neighbours[0] >= least and neighbours[0] >= neighbours[1]:
             found[size], votes[size], order[size] = key, both + neighbours[0], size
             size += 1
-        elif both + neighbours[1] >= MIN_VOTES and neighbours[1] > neighbours[0]:
+        elif both + neighbours[1] >= least and neighbours[1] > neighbours[0]:
             found[size], votes[size], order[size] = key - 1, both + neighbours[1], size
             size += 1
     return found[:size], votes[:size], order[:size]
@@ -213,9 +241,9 @@ def _vote(
 
 @compiled
 def _in_company(
-    sounds: npt.NDArray[np.int32], shift: npt.NDArray[np.float64], anchors: npt.NDArray[np.int32]
+    sounds: npt.NDArray[np.int32], shift: npt.NDArray[np.float64], anchors: npt.NDArray[np.int32], least: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
-    """Cells and peaks of the hits whose cell may have `MIN_VOTES` with the next: nearly all others stand alone.
+    """Cells and peaks of the hits whose cell may have `least` votes with the next: nearly all others stand alone.
 
     Counted in a table that is small enough for the processor's cache, in which cells may fall together.
     """
@@ -236,7 +264,7 @@ def _in_company(
     for hit in range(len(sounds)):
         key = cells[hit]
         place = (key + (key >> _CELL_BITS) * _SCATTER) & mask
-        if crowd[place] + max(crowd[(place - 1) & mask], crowd[(place + 1) & mask]) >= MIN_VOTES:
+        if crowd[place] + max(crowd[(place - 1) & mask], crowd[(place + 1) & mask]) >= least:
             cells[kept], kept_anchors[kept] = key, anchors[hit]
             kept += 1
     return cells[:kept], kept_anchors[:kept]

@@ -3,10 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from models.soundid.acceptance import COHERENT as OPERATING_POINTS
 from models.soundid.coherence import MIN_BLOCKS, Waveform, at_its_highest
 from models.soundid.fingerprint import Fingerprint
 from models.soundid.index import DiskIndex
-from models.soundid.matcher import COHERENT as OPERATING_POINTS
 from models.soundid.proposals import AS_IT_IS, Alignment
 
 SECONDS = 6.0

@@ -177,3 +177,20 @@ def test_one_matcher_follows_the_index(tmp_path, effects, fingerprints):
     index.remove("song-0")
     index.compact()
     assert [one.sound_id for one in matcher.match(query)] == ["_crash-1", "_swoop-2"]
+
+
+def test_of_two_that_begin_alike_the_one_is_told_that_goes_on_as_the_upload_does(tmp_path, effects, make):
+    """The longer one's own part is soft, so that all of it correlates less than the shorter one does."""
+    begin = effects["_swoop-3"]
+    own = _bell(np.random.default_rng(3), np.arange(RATE // 2) / RATE)
+    longer = np.concatenate([begin, np.zeros(RATE // 2, np.float32)])
+    longer[len(begin) - RATE // 4 :][: len(own)] += (0.1 * own / own.std()).astype(np.float32)
+    index = DiskIndex(tmp_path)
+    prints = [Fingerprint.of(begin), Fingerprint.of(longer)]
+    index.add(
+        (n, name, "effect", None, fp) for n, (name, fp) in enumerate(zip(("shorter", "longer"), prints, strict=True), 1)
+    )
+    music = make["track"](801, 5.0)
+    for name, wave in (("shorter", begin), ("longer", longer)):
+        found = match(index, laid(wave, 1.5, under=music, ratio_db=3.0))
+        assert [use.sound_id for use in found] == [name]

@@ -105,7 +105,9 @@ def test_a_plain_change_of_speed_is_told_from_others():
 
 
 def vote(sounds, shift, anchors):
-    keys, votes, _ = _vote(np.asarray(sounds, np.int32), np.asarray(shift, np.float64), np.asarray(anchors, np.int32))
+    keys, votes, _ = _vote(
+        np.asarray(sounds, np.int32), np.asarray(shift, np.float64), np.asarray(anchors, np.int32), MIN_VOTES
+    )
     return sorted(zip((keys >> 24).tolist(), votes.tolist(), strict=True))
 
 
@@ -125,8 +127,8 @@ def test_votes_for_neighbouring_cells_are_one_and_for_others_are_not():
     beside = np.where(at < few, CELL_FRAMES - 0.1, CELL_FRAMES + 0.1)
     assert vote([0] * 2 * few, beside, at) == [(0, 2 * few)] * 2
     # Both name the earlier cell.
-    keys, *_ = _vote(np.zeros(2 * few, np.int32), beside, at.astype(np.int32))
-    alone, *_ = _vote(np.zeros(2 * few, np.int32), np.full(2 * few, 0.5), at.astype(np.int32))
+    keys, *_ = _vote(np.zeros(2 * few, np.int32), beside, at.astype(np.int32), MIN_VOTES)
+    alone, *_ = _vote(np.zeros(2 * few, np.int32), np.full(2 * few, 0.5), at.astype(np.int32), MIN_VOTES)
     assert keys.tolist() == alone.tolist() * 2
     assert vote([0] * 2 * few, np.where(at < few, 0.5, 2 * CELL_FRAMES + 0.5), at) == []
     # Also before the sound's beginning, and where one sound's cells end and the next one's begin.

@@ -4,9 +4,9 @@ import librosa
 import numpy as np
 import pytest
 
+from models.soundid.acceptance import AGREES, AGREES_SHARE
 from models.soundid.features import BIN_STEPS, BINS, Peaks
 from models.soundid.fingerprint import Fingerprint
-from models.soundid.matcher import AGREES, AGREES_SHARE
 from models.soundid.proposals import AS_IT_IS, STEPS_PER_SEMITONE, Alignment
 from models.soundid.verify import Grid, explain, extend, verify
 
