@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,10 @@ class Tagfarm:
 
     name = "tagfarm"
 
-    def __init__(self, scratch: Path) -> None:
+    def __init__(self, scratch: Path, short: Collection[str]) -> None:
+        """`short`: the names of the effects, which a catalogue knows to be effects."""
         self._index = DiskIndex(scratch)
+        self._short = short
         self._matcher = Matcher(self._index)
         self.index_s = self.ask_cpu_s = 0.0
         self.asked = 0
@@ -46,7 +48,10 @@ class Tagfarm:
         """Learn these."""
         self._matcher.warm()
         began = time.process_time()
-        self._index.add((n, name, "song", name, _print(path)) for n, (name, path) in enumerate(recordings.items(), 1))
+        self._index.add(
+            (n, name, "effect" if name in self._short else "song", name, _print(path))
+            for n, (name, path) in enumerate(recordings.items(), 1)
+        )
         self.index_s = time.process_time() - began
 
     def ask(self, recording: Path) -> Answer:
@@ -76,7 +81,7 @@ def side_by_side(peers: Sequence[Peer], rounds: int, scratch: Path) -> dict[str,
     }
     rows, strangers = _questions(music, short, rounds, scratch / "asked")
     made = {}
-    for peer in progress([Tagfarm(scratch / "tagfarm"), *peers], description="systems"):
+    for peer in progress([Tagfarm(scratch / "tagfarm", short), *peers], description="systems"):
         peer.index(known)
         alarms = [score for name, score in peer.ask_all(strangers) if name is not None]
         highest = max(alarms, default=-np.inf)

@@ -197,7 +197,7 @@ def _peers(asked: Mapping[str, Any]) -> str:
     some = peers[names[0]]
     conditions = list(some["rows"])
     rows: list[tuple[Any, ...]] = [
-        (condition, *(100 * _share(peers[name]["rows"][condition]["accepted"]) for name in names))
+        (condition, *(round(100 * _share(peers[name]["rows"][condition]["accepted"]), 1) for name in names))
         for condition in conditions
     ]
     rows.append(
