@@ -18,7 +18,7 @@ from store.store import SoundRow
 
 log = logging.getLogger(__name__)
 
-SOUNDID_VERSION = "landmarks@2"
+SOUNDID_VERSION = "landmarks@3"
 PAGE = 500
 """Sounds taken from the store at a time."""
 
