@@ -5,34 +5,15 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
 
-from .sources import WeightsError
+from .graphs import convert_face_full_range, convert_open_nsfw, convert_yolox
+from .tensors import ConversionFailed, Tensors, dequantised
 
 YAMNET_CLASSES = 521
 YAMNET_LABELS = "yamnet_label_list.txt"
-TFLITE_INT8 = 9
-TFLITE_INT32 = 2
-TFLITE_FLOAT32 = 0
-TFLITE_FLOAT16 = 1
-
-
-class ConversionFailed(WeightsError):
-    """The file is not what the converter expects."""
-
-
-@dataclass(frozen=True)
-class Tensors:
-    """A converted file."""
-
-    tensors: dict[str, torch.Tensor]
-    labels: tuple[str, ...] = field(default=())
-    """Names of the classes, in the order of the network's outputs, where the file has them."""
-
 
 Converter = Callable[..., Tensors]
 """Takes the bytes of a source's member, and of its further ones in order."""
@@ -117,28 +98,6 @@ def _tensor(values: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.array(values, dtype=np.float32, order="C"))
 
 
-def dequantised(model: Any, tensor: Any) -> np.ndarray:
-    """Float values of a constant: scale x (q - zero point), per channel where it is so quantised."""
-    raw = model.Buffers(tensor.Buffer()).DataAsNumpy()
-    shape = tuple(int(size) for size in tensor.ShapeAsNumpy())
-    kind = tensor.Type()
-    if kind == TFLITE_FLOAT32:
-        return raw.view("<f4").reshape(shape)
-    if kind == TFLITE_FLOAT16:
-        return raw.view("<f2").astype(np.float32).reshape(shape)
-    if kind not in (TFLITE_INT8, TFLITE_INT32):
-        raise ConversionFailed(f"a constant of tensor type {kind}")
-    values = raw.view("<i1" if kind == TFLITE_INT8 else "<i4").reshape(shape).astype(np.float64)
-    quantisation = tensor.Quantization()
-    scale = quantisation.ScaleAsNumpy().astype(np.float64)
-    zero = quantisation.ZeroPointAsNumpy().astype(np.float64)
-    if scale.size > 1:
-        along = [1] * values.ndim
-        along[quantisation.QuantizedDimension()] = scale.size
-        scale, zero = scale.reshape(along), zero.reshape(along)
-    return (values - zero) * scale
-
-
 def convert_musicnn(data: bytes, index: bytes) -> Tensors:
     """One of musicnn's networks (Pons and Serra 2019), from its TensorFlow 1 checkpoint, as it is named there.
 
@@ -174,24 +133,12 @@ def convert_files(*contents: bytes) -> Tensors:
     )
 
 
-def _of_graphs(name: str) -> Converter:
-    """A converter of `models.registry.graphs`, which stands on this module."""
-
-    def convert(content: bytes) -> Tensors:
-        from . import graphs
-
-        converted: Tensors = getattr(graphs, name)(content)
-        return converted
-
-    return convert
-
-
 CONVERTERS: dict[str, Converter] = {
     "files": convert_files,
     "musicnn-checkpoint": convert_musicnn,
-    "yolox-onnx": _of_graphs("convert_yolox"),
-    "open-nsfw-onnx": _of_graphs("convert_open_nsfw"),
-    "face-full-range-tflite": _of_graphs("convert_face_full_range"),
+    "yolox-onnx": convert_yolox,
+    "open-nsfw-onnx": convert_open_nsfw,
+    "face-full-range-tflite": convert_face_full_range,
     "safetensors": convert_safetensors,
     "torch-state-dict": convert_state_dict,
     "yamnet-tflite": convert_yamnet,

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from .convert import ConversionFailed, Tensors, dequantised
+from .tensors import ConversionFailed, Tensors, dequantised
 
 PROGRAM = "program"
 IMAGE = "image"

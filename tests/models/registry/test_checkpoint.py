@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from models.registry.checkpoint import MAGIC, NotACheckpoint, read_checkpoint
-from models.registry.convert import ConversionFailed, convert_files, convert_musicnn
+from models.registry.convert import convert_files, convert_musicnn
+from models.registry.tensors import ConversionFailed
 
 
 def varint(value: int) -> bytes:

@@ -19,9 +19,10 @@ import torch
 
 from models.protocol import WeightsMissing
 from models.registry import sources, weights
-from models.registry.convert import CONVERTERS, ConversionFailed
+from models.registry.convert import CONVERTERS
 from models.registry.manifest import UnknownWeights, manifest
 from models.registry.sources import HashMismatch, MemberMissing, SourceGone, WeightsError, fetch_members
+from models.registry.tensors import ConversionFailed
 
 PULL = """
 import sys

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from models.registry.convert import CONVERTERS, ConversionFailed
+from models.registry.convert import CONVERTERS
 from models.registry.graphs import PROGRAM, program_of
 from models.registry.manifest import entry
 from models.registry.sources import fetch_members
+from models.registry.tensors import ConversionFailed
 from models.registry.weights import load
 from models.serving.graph import Graph
 
