@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from models.soundid.coherence import SAMPLES_PER_FRAME, Waveform
+from models.soundid.coherence import SAMPLES_PER_FRAME, Waveform, at_its_highest
 from models.soundid.effect_filters import HEARD, MAX_HEARD, Answer, Effect, Filters
 from models.soundid.effect_speeds import EffectVotes, judged, speeds
 from models.soundid.features import Peaks
@@ -182,24 +182,25 @@ def _fits_better(line: npt.NDArray[np.float32], answer: Answer, other: Answer) -
     """
     if answer.effect.sound == other.effect.sound:
         return False
-    mine, its = _laid(answer, len(line)), _laid(other, len(line))
-    both = (mine != 0) & (its != 0)
-    differ = _agrees(line[both], 0.5 * (mine[both] - its[both]))
-    alone = _agrees(line[its == 0], mine[its == 0]) * answer.strength / abs(answer.correlation)
-    return differ >= FITS_BETTER or (alone >= FITS_BETTER and differ > -FITS_BETTER / 2)
+    first, last = max(answer.lag, 0), min(answer.lag + len(answer.effect.line), len(line))
+    begin, end = max(first, other.lag), min(last, other.lag + len(other.effect.line))
+    mine, its = (one.effect.line[begin - one.lag : end - one.lag] for one in (answer, other))
+    differ = mine != math.copysign(1.0, answer.correlation * other.correlation) * its
+    better = _agreement(line, answer, begin, end) - _agreement(line, other, begin, end)
+    better /= 2.0 * math.sqrt(max(1, int(differ.sum())))
+    beyond = _agreement(line, answer, first, begin) + _agreement(line, answer, end, last)
+    beyond *= answer.strength / abs(answer.correlation) / math.sqrt(max(1, begin - first + last - end))
+    return better >= FITS_BETTER or (beyond >= FITS_BETTER and better > -FITS_BETTER / 2)
 
 
-def _laid(answer: Answer, size: int) -> npt.NDArray[np.float32]:
-    """An effect's signs, turned over as the upload is, where it lies in so many samples, and 0 elsewhere."""
-    out = np.zeros(size, dtype=np.float32)
-    begin, end = max(0, answer.lag), min(size, answer.lag + len(answer.effect.line))
-    out[begin:end] = math.copysign(1.0, answer.correlation) * answer.effect.line[begin - answer.lag : end - answer.lag]
-    return out
-
-
-def _agrees(line: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> float:
-    """Correlation in units of noise's chance."""
-    return float(line @ other) / math.sqrt(max(1.0, float(other @ other)))
+def _agreement(line: npt.NDArray[np.float32], answer: Answer, begin: int, end: int) -> float:
+    """Correlation with an effect of samples `begin` to `end` of the upload, where it is highest between the lags."""
+    if end <= begin:
+        return 0.0
+    reach = 8
+    around = np.pad(line[max(0, begin - reach) : end + reach], (max(0, reach - begin), max(0, end + reach - len(line))))
+    correlated = np.correlate(around, answer.effect.line[begin - answer.lag : end - answer.lag], "valid")
+    return math.copysign(1.0, answer.correlation) * at_its_highest(correlated, reach)
 
 
 def _far_less(one: Heard, others: list[Heard]) -> bool:
