@@ -8,24 +8,22 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from .dataset import DataSet, Item, Split
+from .dataset import DataSet, Split
 from .judges import Judge
 from .metrics import Interval, LabelMetrics, draws, f1, interval, label_metrics, mean, reliability
+from .slices import SLICES, slice_of
+from .table import Table, tabulated
 
 LEAST_JUDGED = 5
-"""A label with fewer uploads that have it, or that have it not, is shown, and takes no part in the verdict."""
+"""A label with fewer uploads that have it, or that have it not, is shown; in the verdict all such count as one."""
 MOST_LOSS = 0.01
 """Of F1 or average precision: a label that loses more stops a version."""
 WORST = 50
+NAMED = 5
+"""Labels that one objection names."""
 CONFUSIONS = 20
-SLICES = ("language", "country", "duration", "layout")
-DURATIONS = ((5.0, "under 5 s"), (15.0, "5 to 15 s"), (60.0, "15 to 60 s"), (float("inf"), "over 60 s"))
 NOTHING = "(nothing)"
-
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -97,20 +95,6 @@ class Evaluation:
         return {**asdict(self), "passes": self.passes}
 
 
-@dataclass(frozen=True)
-class _Table:
-    """Every upload against every label."""
-
-    items: Sequence[Item]
-    labels: Sequence[str]
-    known: Bools
-    present: Bools
-    scores: Floats
-    said: Bools
-    old_scores: Floats | None
-    old_said: Bools | None
-
-
 def evaluate(
     data: DataSet,
     version: Judge,
@@ -135,7 +119,7 @@ def evaluate(
     Raises:
         ValueError: no upload of the split was judged for a label that the version can say.
     """
-    table = _table(data, version, champion, split, background, told)
+    table = tabulated(data, version, champion, split, background, told)
     rows = [row for row in (_row(table, column, version, champion) for column in range(len(table.labels))) if row]
     if not rows:
         raise ValueError(f"no upload of the {split} split was judged for a label that {version.name} can say")
@@ -156,47 +140,11 @@ def evaluate(
         ),
         worst=_worst(table),
         most_loss=most_loss,
-        objections=list(_objections(rows, most_loss)),
+        objections=[*_objections(rows, most_loss), *_lost_together(table, rows, most_loss)],
     )
 
 
-def _table(
-    data: DataSet,
-    version: Judge,
-    champion: Judge | None,
-    split: Split,
-    background: Sequence[str],
-    told: Callable[[int], object],
-) -> _Table:
-    items = [item for item in data.of(split) if item.rows[1] > item.rows[0]]
-    labels = [label for label in data.labels if label in version.thresholds]
-    shape = (len(items), len(labels))
-    known, present = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
-    scores, old = np.zeros(shape), np.zeros(shape)
-    for number, item in enumerate(items):
-        mine = version.scores(data, item)
-        theirs = champion.scores(data, item) if champion is not None else {}
-        for column, label in enumerate(labels):
-            known[number, column] = label in item.labels or label in background
-            present[number, column] = item.labels.get(label, 0.0) >= 0.5
-            scores[number, column], old[number, column] = mine[label], theirs.get(label, 0.0)
-        told(number + 1)
-    limits = np.array([version.thresholds[label] for label in labels])
-    # A label that the champion does not know is never said by it.
-    old_limits = np.array([champion.thresholds.get(label, 2.0) if champion else 2.0 for label in labels])
-    return _Table(
-        items,
-        labels,
-        known,
-        present,
-        scores,
-        scores >= limits,
-        old if champion is not None else None,
-        old >= old_limits if champion is not None else None,
-    )
-
-
-def _row(table: _Table, column: int, version: Judge, champion: Judge | None) -> LabelRow | None:
+def _row(table: Table, column: int, version: Judge, champion: Judge | None) -> LabelRow | None:
     here = table.known[:, column]
     label, present = table.labels[column], table.present[here, column]
     if not here.any():
@@ -241,7 +189,20 @@ def _objections(rows: Sequence[LabelRow], most_loss: float) -> Iterator[str]:
         yield f"the mean F1 falls from {second:.3f} to {first:.3f}"
 
 
-def _slices(table: _Table) -> Iterator[SliceRow]:
+def _lost_together(table: Table, rows: Sequence[LabelRow], most_loss: float) -> Iterator[str]:
+    """What labels lose that have too few uploads each: nobody may promote a version that spoils many of them."""
+    few = [row.label for row in rows if not row.counts]
+    columns = [table.labels.index(label) for label in few]
+    known, present = table.known[:, columns], table.present[:, columns]
+    if table.old_said is None or present[known].sum() < LEAST_JUDGED:
+        return
+    first, second = (f1(said[:, columns][known], present[known]) for said in (table.said, table.old_said))
+    if first is not None and second is not None and first < second - most_loss:
+        told = ", ".join(few[:NAMED]) + (f" and {len(few) - NAMED} more" if len(few) > NAMED else "")
+        yield f"labels with too few uploads each fall together from {second:.3f} to {first:.3f} of F1: {told}"
+
+
+def _slices(table: Table) -> Iterator[SliceRow]:
     for name in SLICES:
         values = [slice_of(item, name) for item in table.items]
         for value in sorted(set(values)):
@@ -251,17 +212,7 @@ def _slices(table: _Table) -> Iterator[SliceRow]:
             yield SliceRow(name, value, int(here.sum()), f1(table.said[here][known], present[known]), old)
 
 
-def slice_of(item: Item, name: str) -> str:
-    """The value of a slice that an upload falls into."""
-    if name != "duration":
-        return str(item.slices.get(name) or "unknown")
-    duration_s = item.slices.get("duration_s")
-    if duration_s is None:
-        return "unknown"
-    return next(told for limit, told in DURATIONS if float(duration_s) < limit)
-
-
-def _confusions(table: _Table) -> list[tuple[str, str, int]]:
+def _confusions(table: Table) -> list[tuple[str, str, int]]:
     found: Counter[tuple[str, str]] = Counter()
     for number in range(len(table.items)):
         wrong = [
@@ -279,7 +230,7 @@ def _confusions(table: _Table) -> list[tuple[str, str, int]]:
     ]
 
 
-def _worst(table: _Table) -> list[Mistake]:
+def _worst(table: Table) -> list[Mistake]:
     distance = np.where(table.known, np.abs(table.scores - table.present), -1.0)
     order = np.argsort(-distance, axis=None, kind="stable")[:WORST]
     mistakes = []

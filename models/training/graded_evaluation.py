@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from .dataset import DataSet, Item, Split
-from .evaluate import SLICES, WORST, slice_of
+from .evaluate import WORST
 from .graded import GradedMetrics, graded_metrics
 from .judges import Judge
 from .metrics import mean
+from .slices import SLICES, slice_of
 
 LEAST_RATED = 20
 """An amount with fewer rated uploads is shown, and takes no part in the verdict."""

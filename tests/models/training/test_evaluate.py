@@ -28,7 +28,7 @@ class Oracle:
 
     def scores(self, data: DataSet, item: Item) -> Mapping[str, float]:
         number = int(item.upload_id[1:])
-        truth = {"a": number % 2 == 0, "b": number % 3 == 0}
+        truth = {"a": number % 2 == 0, "b": number % 3 == 0, "c": number % 5 == 0}
         return {label: 0.9 if truth[label] != (number in self.wrong.get(label, ())) else 0.1 for label in self.labels}
 
 
@@ -36,12 +36,14 @@ def data(uploads: int = 60, judged: Mapping[str, range] | None = None, split: st
     judged = judged or {"a": range(uploads), "b": range(uploads)}
     items = []
     for number in range(uploads):
-        truth = {"a": float(number % 2 == 0), "b": float(number % 3 == 0)}
+        truth = {"a": float(number % 2 == 0), "b": float(number % 3 == 0), "c": float(number % 5 == 0)}
         labels = {label: value for label, value in truth.items() if number in judged.get(label, ())}
         slices = {"language": ("en", "it")[number % 2], "duration_s": float(number), "layout": None}
         items.append(Item(f"u{number}", f"g{number // 2}", split, (number, number + 1), labels, slices))  # type: ignore[arg-type]
     rows = np.zeros((uploads, 2), np.float16)
-    return DataSet("topics", "taxonomy@1", "net@1", ("a", "b"), tuple(items), rows, np.zeros(uploads, np.float32), "")
+    return DataSet(
+        "topics", "taxonomy@1", "net@1", ("a", "b", "c"), tuple(items), rows, np.zeros(uploads, np.float32), ""
+    )
 
 
 def test_one_that_loses_nothing_passes() -> None:
@@ -69,6 +71,16 @@ def test_a_label_with_few_uploads_takes_no_part_in_the_verdict() -> None:
     assert found.passes
     few = evaluate(data(uploads=6), Oracle("new", {}))
     assert "too little" in few.objections[0]
+
+
+def test_labels_with_few_uploads_count_together() -> None:
+    some = data(judged={"a": range(60), "b": range(10), "c": range(16)})
+    new = Oracle("new", {"b": frozenset(range(4)), "c": frozenset({0, 5})}, ("a", "b", "c"))
+    found = evaluate(some, new, Oracle("old", {}, new.labels))
+    assert [row.counts for row in found.labels] == [True, False, False]
+    (objection,) = found.objections
+    assert "b, c" in objection
+    assert evaluate(some, Oracle("new", {}, new.labels), new).passes
 
 
 def test_what_nobody_judged_does_not_count() -> None:
