@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.sax.saxutils import escape
@@ -67,11 +68,8 @@ def curves_plot(
     def place(x: float, y: float) -> tuple[float, float]:
         return pad + span_x * x / most_x, height - pad - span_y * y / most_y
 
-    for part in (0.25, 0.5, 0.75, 1.0):
-        x, _ = place(part * most_x, 0)
-        _, y = place(0, part * most_y)
-        parts.append(_text(x, height - pad + 14, f"{part * most_x:.3g}"))
-        parts.append(_text(pad - 4, y + 4, f"{part * most_y:.3g}", "end"))
+    parts += [_text(place(x, 0)[0], height - pad + 14, f"{x:g}") for x in _ticks(most_x)]
+    parts += [_text(pad - 4, place(0, y)[1] + 4, f"{y:g}", "end") for y in _ticks(most_y)]
     for number, (name, points) in enumerate(series.items()):
         colour = (BLUE, ORANGE, INK)[number % 3]
         places = [place(x, y) for x, y in sorted(points)]
@@ -80,6 +78,13 @@ def curves_plot(
         parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in places]
         parts.append(_text(width - 12, height - pad - 12 - 14 * number, name, "end", colour))
     return _svg(width, height, parts)
+
+
+def _ticks(most: float) -> list[float]:
+    """Three to five round numbers up to `most`."""
+    unit = 10.0 ** math.floor(math.log10(most))
+    step = next(part * unit for part in (0.2, 0.25, 0.5, 1.0, 2.0) if most / (part * unit) < 6)
+    return [round(step * number, 10) for number in range(1, int(most / step) + 1)]
 
 
 def confusion_plot(counts: Mapping[tuple[str, str], int], cell: int = 24) -> str:
