@@ -70,18 +70,18 @@ def recordings() -> list[Recording]:
             if path.suffix.lower() in SUFFIXES and path.stat().st_size > MIN_TRACK_BYTES
         ]
         chosen = [files[len(files) // 3], files[2 * len(files) // 3]]
-        found += [(path.stem, "music", _piece(_read(path, TRACK_START_S))) for path in chosen]
+        found += [(path.stem, "music", piece(read(path, TRACK_START_S))) for path in chosen]
     readings = sorted(path for path in locate("tuxpaint-stamps-default").rglob("*_desc.ogg") if _rate(path) >= RATE)
-    spoken = np.concatenate([_read(path, 0.0) for path in readings])
+    spoken = np.concatenate([read(path, 0.0) for path in readings])
     for number in range(SPOKEN):
         start = number * len(spoken) // SPOKEN
-        found.append((f"reading {number + 1}", "speech", _piece(spoken[start:])))
+        found.append((f"reading {number + 1}", "speech", piece(spoken[start:])))
     for name, source, ending in EFFECTS:
         paths = [path for path in sorted(locate(source).rglob("*")) if path.as_posix().endswith("/" + ending)]
         if not paths:
             raise CorpusError(source, f"holds no {ending}")
-        found.append((name, "effect", _piece(_read(paths[0], 0.0))))
-    return [Recording(name, kind, half_of(number), _levelled(wave)) for number, (name, kind, wave) in enumerate(found)]
+        found.append((name, "effect", piece(read(paths[0], 0.0))))
+    return [Recording(name, kind, half_of(number), levelled(wave)) for number, (name, kind, wave) in enumerate(found)]
 
 
 def _rate(path: Path) -> int:
@@ -89,7 +89,7 @@ def _rate(path: Path) -> int:
         return int(source.streams.audio[0].rate)
 
 
-def _read(path: Path, start_s: float) -> Wave:
+def read(path: Path, start_s: float) -> Wave:
     """Mono at `RATE` from `start_s` on; from the beginning where the file is shorter."""
     parts: list[npt.NDArray[Any]] = []
     with av.open(str(path), metadata_errors="replace") as source:
@@ -105,13 +105,15 @@ def _read(path: Path, start_s: float) -> Wave:
     return wave[start:] if len(wave) > start + SECONDS * RATE else wave
 
 
-def _piece(wave: Wave) -> Wave:
+def piece(wave: Wave) -> Wave:
+    """The part that is taken, from where something is heard."""
     loud = np.flatnonzero(np.abs(wave) > QUIET)
     first = int(loud[0]) if loud.size else 0
     return wave[first : first + int(SECONDS * RATE)]
 
 
-def _levelled(wave: Wave) -> Wave:
+def levelled(wave: Wave) -> Wave:
+    """At the loudness of all sources."""
     # Some recordings stand off from zero: nobody hears it, and it makes a limiter one-sided.
     wave = wave - wave.mean()
     loudness = pyloudnorm.Meter(RATE).integrated_loudness(wave.astype(np.float64))

@@ -1,0 +1,152 @@
+"""How well sound quality follows what is wrong, on 90 sounds that `benchmarks.quality` does not use.
+
+`python -m benchmarks.sound_further [--check]`: music, effects and speech of the corpus, damaged in the same ways at the
+same levels. Every second one served to set the sound's weights (docs/design/0012); the others judge them. About ten
+minutes on two cores; writes `results/sound_further.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from rich.progress import track
+
+from models.quality.sound import SoundMeasures
+from models.quality.tagger import SOUND, QualityTagger
+
+from .corpus import CorpusError, chosen, corpus_root, locate, pull_all, sources
+from .picture_sources import half_of
+from .picture_trials import evidence_of_file
+from .quality import ACROSS_BAR, HALVES, WITHIN_BAR, correlations
+from .report import Bar, check, table, write
+from .sound_faults import SOUND_FAULTS
+from .sound_sources import EFFECTS, MIN_TRACK_BYTES, MUSIC, RATE, SUFFIXES, TRACK_START_S, Wave, levelled, piece, read
+from .sound_trials import SoundTrial
+
+NAME = "sound_further"
+COMMAND = "python -m benchmarks.sound_further --check"
+TRACKS, MORE_TRACKS, SHORT = 10, 6, 24
+"""Of each library; of one that the benchmark takes none from; and short sounds."""
+MORE_MUSIC, SHORT_SOURCE = "warzone2100-music", "gcompris-qt-data"
+SHORTEST_S = 2.5
+WORKERS = 2
+
+
+def waves() -> list[tuple[str, str, Wave]]:
+    """Name, kind and [samples] mono at `RATE`. Raises `CorpusError` where a source is missing."""
+    found = [(path, "music", TRACK_START_S) for path in _tracks()] + [(path, "short", 0.0) for path in _shorts()]
+    return [(path.stem, kind, levelled(piece(read(path, start_s)))) for path, kind, start_s in found]
+
+
+def _files(source: str, least: int = 0) -> list[Path]:
+    every = sorted(locate(source).rglob("*"))
+    return [path for path in every if path.suffix.lower() in SUFFIXES and path.stat().st_size > least]
+
+
+def _tracks() -> Iterator[Path]:
+    for source in MUSIC:
+        files = _files(source, MIN_TRACK_BYTES)
+        used = (len(files) // 3, 2 * len(files) // 3)
+        rest = [path for number, path in enumerate(files) if number not in used]
+        yield from rest[:: max(1, len(rest) // TRACKS)][:TRACKS]
+    yield from _files(MORE_MUSIC, MIN_TRACK_BYTES)[:MORE_TRACKS]
+
+
+def _shorts() -> Iterator[Path]:
+    """In an order by chance, what is long enough and recorded at `RATE` or more."""
+    used = tuple("/" + ending for _, _, ending in EFFECTS)
+    files = [path for path in _files(SHORT_SOURCE) if not path.as_posix().endswith(used)]
+    left = SHORT
+    for number in np.random.default_rng(1).permutation(len(files)):
+        with av.open(str(files[number])) as source:
+            rate = int(source.streams.audio[0].rate)
+        if left and rate >= RATE and len(read(files[number], 0.0)) >= SHORTEST_S * RATE:
+            left -= 1
+            yield files[number]
+
+
+def judged(job: tuple[int, str, str, Wave]) -> list[SoundTrial]:
+    """All levels of all faults of one sound."""
+    number, name, kind, wave = job
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        clip = Path(folder) / "clip.m4a"
+        for fault, damage in SOUND_FAULTS.items():
+            for level, amount in enumerate(damage.levels, 1):
+                damage.write(wave, amount, clip)
+                evidence = evidence_of_file(clip, (SoundMeasures,))
+                quality = QualityTagger().tag(evidence) or {}
+                measures = {key: value for key, value in evidence.observations[SOUND].items() if key != "curves"}
+                score = quality["sound"]["score"]
+                found.append(
+                    SoundTrial(f"{number} {name}", kind, half_of(number), fault, level, score, quality, measures)
+                )
+    return found
+
+
+def report(trials: list[SoundTrial]) -> list[Bar]:
+    """Write the page; the bars."""
+    rows = {
+        fault: [correlations(trials, fault, lambda one: one.score, half) for half in HALVES] for fault in SOUND_FAULTS
+    }
+    counted = [fault for fault, damage in SOUND_FAULTS.items() if damage.counted]
+    bars = []
+    for place, half in ((1, "half that set nothing"), (2, "all")):
+        for number, (kind, least) in enumerate((("within a source", WITHIN_BAR), ("across sources", ACROSS_BAR))):
+            mean = float(np.mean([rows[fault][place][number] for fault in counted]))
+            worst = min(counted, key=lambda fault: rows[fault][place][number])
+            bars.append(Bar(f"rank correlation {kind}, mean ({half})", round(mean, 3), least))
+            bars.append(
+                Bar(f"rank correlation {kind}, worst: {worst} ({half})", round(rows[worst][place][number], 3), least)
+            )
+    header = (
+        "damage",
+        *(f"{half}: {kind}" for half in ("set weights", "judges", "all") for kind in ("within", "across")),
+    )
+    body = (
+        f"{len({trial.source for trial in trials})} sounds of up to 4 s, none of them in `benchmarks.quality`; "
+        "faults, levels and figures as there.\n\n"
+        + table(header, [(fault, *(value for pair in row for value in pair)) for fault, row in rows.items()])
+    )
+    data: dict[str, Any] = {"rows": rows, "sounds": sorted({trial.source for trial in trials})}
+    sys.stdout.write(
+        f"{write(NAME, title='Sound quality on further sounds', command=COMMAND, bars=bars, data=data, body=body)}\n"
+    )
+    return bars
+
+
+def main() -> int:
+    """The command; the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.sound_further",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--check", action="store_true", help="print the bars; exit 1 when one is missed")
+    parser.add_argument("--workers", type=int, default=WORKERS, help="processes")
+    options = parser.parse_args()
+    errors = pull_all(chosen([*MUSIC, MORE_MUSIC, SHORT_SOURCE], sources()), corpus_root())
+    if errors:
+        sys.stderr.write("".join(f"{error}\n" for error in errors))
+        return 2
+    try:
+        jobs = [(number, *one) for number, one in enumerate(waves())]
+    except CorpusError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    with get_context("spawn").Pool(options.workers) as pool:
+        trials = [one for some in track(pool.imap(judged, jobs), "sounds", total=len(jobs)) for one in some]
+    bars = report(trials)
+    return check(bars) if options.check else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
