@@ -3,8 +3,8 @@
 Each part's score follows its measures along curves that turn once at most (`CURVES`). The score in all is decided by
 the worst part: a part costs as much as its logarithm times its weight, and the costs are joined by a norm. So one grave
 fault cannot be made good by the rest, what is ordinary about a picture hardly blurs how grave its fault is, and
-whatever gets worse lowers the score. The picture's curves and weights were set on the `dev` half of
-`benchmarks.quality`, the sound's on that, and its weights on 90 other sounds (docs/design/0012).
+whatever gets worse lowers the score. Curves, weights and norms were set on the `dev` half of `benchmarks.quality`;
+the curve of hiss and the sound's norm also on half of 90 further sounds (`benchmarks.sound_further`).
 """
 
 from __future__ import annotations
@@ -126,8 +126,6 @@ HALF_NOISE = 10.0
 """Noise at which the published amount is one half, standard deviation in grey levels."""
 DARK_ALL_ROUND = 0.08
 """Bars both ways of more than this are none."""
-FLOOR_BESIDE_HISS = 0.2
-"""Power of what the floor says of noise, beside what the hiss says."""
 FLICKER_SCALE = 0.08
 """Flicker, as a share of brightness, at which its score has fallen to 1/e."""
 
@@ -146,15 +144,15 @@ PICTURE_WEIGHTS: Mapping[str, float] = {
 }
 SOUND_WEIGHTS: Mapping[str, float] = {
     "loudness": 0.35,
-    "clipping": 1.0,
+    "clipping": 0.8,
     "true_peak": 0.3,
-    "bandwidth": 0.5,
-    "noise": 1.25,
-    "hum": 0.8,
-    "dropouts": 1.0,
-    "dynamics": 1.6,
+    "bandwidth": 0.65,
+    "noise": 1.0,
+    "hum": 1.0,
+    "dropouts": 0.9,
+    "dynamics": 1.3,
 }
-WORST = 2.5
+WORST_SEEN, WORST_HEARD = 2.5, 1.5
 """Order of the norm that joins the parts: 1 is their product, and with infinity only the worst counts."""
 LEAST = 0.001
 """A part's score is no less, so that the worst has an end."""
@@ -219,13 +217,13 @@ def sound_parts(measures: Mapping[str, Any]) -> dict[str, float]:
     if measures.get("hum_db") is not None:
         parts["hum"] = curve("over_hum_db", loudness - number(measures, "hum_db", -120.0))
     if measures.get("clarity_db") is not None and measures.get("floor_db") is not None:
-        # Hiss is told apart from all else. The floor is the sound's own as well, and the lesser witness: steady music
+        # Hiss is told apart from all else, but for rain and the like. The floor is the sound's own as well: steady music
         # has a high one, and rests of silence hide a low one, so its two measures have to agree.
         floor = math.sqrt(
             curve("clarity_db", number(measures, "clarity_db", 0.0))
             * curve("floor_db", number(measures, "floor_db", 0.0))
         )
-        parts["noise"] = curve("hiss_db", number(measures, "hiss_db", -70.0)) * floor**FLOOR_BESIDE_HISS
+        parts["noise"] = math.sqrt(curve("hiss_db", number(measures, "hiss_db", -70.0)) * floor)
     for part, name in (
         ("bandwidth", "bandwidth_hz"),
         ("dropouts", "dropouts_per_s"),
@@ -238,12 +236,12 @@ def sound_parts(measures: Mapping[str, Any]) -> dict[str, float]:
 
 def picture_score(parts: Mapping[str, float]) -> float:
     """The picture's score from its parts."""
-    return _worst(parts, PICTURE_WEIGHTS)
+    return _worst(parts, PICTURE_WEIGHTS, WORST_SEEN)
 
 
 def sound_score(parts: Mapping[str, float]) -> float:
     """The sound's score from its parts; 0 where nothing is heard."""
-    return _worst(parts, SOUND_WEIGHTS) if parts else 0.0
+    return _worst(parts, SOUND_WEIGHTS, WORST_HEARD) if parts else 0.0
 
 
 def bars_share(measures: Mapping[str, Any]) -> float:
@@ -270,7 +268,7 @@ def rounded(value: float) -> float:
     return round(min(1.0, max(0.0, value)), 4)
 
 
-def _worst(parts: Mapping[str, float], weights: Mapping[str, float]) -> float:
+def _worst(parts: Mapping[str, float], weights: Mapping[str, float], order: float) -> float:
     """The worst part decides, and every other lowers the score a little: a norm of what each part costs."""
     costs = (weights[part] * -math.log(max(LEAST, score)) for part, score in parts.items())
-    return rounded(math.exp(-(sum(cost**WORST for cost in costs) ** (1.0 / WORST))))
+    return rounded(math.exp(-(sum(cost**order for cost in costs) ** (1.0 / order))))
