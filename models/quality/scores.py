@@ -217,7 +217,7 @@ def sound_parts(measures: Mapping[str, Any]) -> dict[str, float]:
     if measures.get("hum_db") is not None:
         parts["hum"] = curve("over_hum_db", loudness - number(measures, "hum_db", -120.0))
     if measures.get("clarity_db") is not None and measures.get("floor_db") is not None:
-        # Hiss is told apart from all else, but for rain and the like. The floor is the sound's own as well: steady music
+        # Hiss is told apart from all but rain and the like. The floor is the sound's own as well: steady music
         # has a high one, and rests of silence hide a low one, so its two measures have to agree.
         floor = math.sqrt(
             curve("clarity_db", number(measures, "clarity_db", 0.0))
