@@ -283,7 +283,6 @@ class SoundQuality(Strict):
     bandwidth_hz: float | None = None
     snr_db: float | None = None
     clarity_db: float | None = None
-    hiss_db: float | None = None
     hum_db: float | None = None
     dropouts_per_s: float | None = None
     dynamics_db: float | None = None

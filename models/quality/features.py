@@ -20,7 +20,7 @@ from .scores import (
 )
 from .tagger import PICTURE, SOUND, measures_of, stands_still
 
-VERSION = "measures@4"
+VERSION = "measures@3"
 MEASURES = (*PICTURE_WEIGHTS, *SOUND_WEIGHTS, "heard")
 """Columns: the scores of the packaged tagger's parts, 1 best; a part that does not apply is 1. The last: 1 where there
 is sound to judge."""

@@ -3,8 +3,7 @@
 Each part's score follows its measures along curves that turn once at most (`CURVES`). The score in all is decided by
 the worst part: a part costs as much as its logarithm times its weight, and the costs are joined by a norm. So one grave
 fault cannot be made good by the rest, what is ordinary about a picture hardly blurs how grave its fault is, and
-whatever gets worse lowers the score. Curves, weights and norms were set on the `dev` half of `benchmarks.quality`;
-the curve of hiss and the sound's norm also on half of 90 further sounds (`benchmarks.sound_further`).
+whatever gets worse lowers the score. Curves, weights and norms were set on the `dev` half of `benchmarks.quality`.
 """
 
 from __future__ import annotations
@@ -92,11 +91,6 @@ CURVES: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
         (-70.0, -50.0, -40.0, -34.0, -29.0, -24.0, -19.0, -14.0, -8.0),
         (1.0, 0.98, 0.94, 0.86, 0.73, 0.56, 0.38, 0.22, 0.1),
     ),
-    # White noise under the whole sound, dB.
-    "hiss_db": (
-        (-70.0, -50.0, -42.0, -36.0, -30.0, -24.0, -18.0, -12.0, -6.0, 0.0),
-        (1.0, 0.995, 0.97, 0.92, 0.82, 0.68, 0.5, 0.33, 0.2, 0.1),
-    ),
     # The sound's loudness over the mains' hum, dB.
     "over_hum_db": (
         (-5.0, 0.0, 5.0, 12.0, 18.0, 25.0, 32.0, 45.0),
@@ -152,7 +146,7 @@ SOUND_WEIGHTS: Mapping[str, float] = {
     "dropouts": 0.9,
     "dynamics": 1.3,
 }
-WORST_SEEN, WORST_HEARD = 2.5, 1.5
+WORST_SEEN, WORST_HEARD = 2.5, 1.25
 """Order of the norm that joins the parts: 1 is their product, and with infinity only the worst counts."""
 LEAST = 0.001
 """A part's score is no less, so that the worst has an end."""
@@ -217,13 +211,11 @@ def sound_parts(measures: Mapping[str, Any]) -> dict[str, float]:
     if measures.get("hum_db") is not None:
         parts["hum"] = curve("over_hum_db", loudness - number(measures, "hum_db", -120.0))
     if measures.get("clarity_db") is not None and measures.get("floor_db") is not None:
-        # Hiss is told apart from all but rain and the like. The floor is the sound's own as well: steady music
-        # has a high one, and rests of silence hide a low one, so its two measures have to agree.
-        floor = math.sqrt(
+        # Steady music has a high floor, and rests of silence hide a low one: both have to agree.
+        parts["noise"] = math.sqrt(
             curve("clarity_db", number(measures, "clarity_db", 0.0))
             * curve("floor_db", number(measures, "floor_db", 0.0))
         )
-        parts["noise"] = math.sqrt(curve("hiss_db", number(measures, "hiss_db", -70.0)) * floor)
     for part, name in (
         ("bandwidth", "bandwidth_hz"),
         ("dropouts", "dropouts_per_s"),

@@ -50,7 +50,7 @@ class SoundMeasures:
         seconds, sample_rate (Hz), channels, loudness_lufs (integrated, BS.1770-4), loudness_range_lu,
         true_peak_dbtp, clipping_share (of the samples), bandwidth_hz, snr_db, hum_db (level of the mains' lines, dB of
         full scale; None: none), dropouts_per_s, dynamics_db (`steps.StepMeter`), rail_share and
-        clarity_db and hiss_db (`spectrum`),
+        clarity_db (`spectrum`),
         curves (`times_s`, momentary_lufs: lists of at most 256; silence is -70).
     """
 
@@ -143,7 +143,6 @@ class SoundMeasures:
             "rail_share": round(self._amplitudes.rail_share(), 6),
             "floor_db": _rounded(self._spectrum.floor_db(), 2),
             "clarity_db": _rounded(self._spectrum.clarity_db(), 2),
-            "hiss_db": _rounded(self._spectrum.hiss_db(), 2),
             "curves": self._curve.points(digits=2),
         }
 

@@ -46,9 +46,6 @@ INAUDIBLE_DB = -60.0
 BAND_AUDIBLE_DB = -62.0
 """A band this far below the whole sound is not heard, dB."""
 QUIETEST_FLOOR_DB = -70.0
-HISS_LOWEST_HZ, HISS_HIGHEST_HZ = 1_000.0, 15_000.0
-"""Bands in which hiss is looked for: above, coders leave nothing, Hz."""
-QUIETEST_HISS_DB = -120.0
 MAX_BAND_SNR_DB = 40.0
 CLEAR_DB = 2.0
 """A band that does not rise this far above its own floor is nothing but steady noise, dB."""
@@ -141,23 +138,6 @@ class SpectrumMeter:
             return None
         whole_db = 10.0 * math.log10(float(self._bands.sum()) / int(self._floor[0].sum()) + 1e-18)
         return float(np.maximum(self._quiet_db() - whole_db, QUIETEST_FLOOR_DB).mean())
-
-    def hiss_db(self) -> float | None:
-        """Level of white noise under the whole sound, dB: of the most that there can be. None: digital silence.
-
-        White noise is as dense at every frequency, and nothing else in a sound is: there is no more of it than the
-        band with the thinnest floor holds.
-        """
-        if self._floor.size == 0 or not self._floor.any():
-            return None
-        low, high = self._hz[self._edges[:-1]], self._hz[np.minimum(self._edges[1:], self._hz.size - 1)]
-        there = (low >= HISS_LOWEST_HZ) & (high <= HISS_HIGHEST_HZ)
-        if not there.any():
-            return None
-        density_db = self._quiet_db() - 10.0 * np.log10(np.diff(self._edges))
-        whole_db = 10.0 * math.log10(float(self._power.sum()) / self._windows + 1e-18)
-        hiss_db = float(density_db[there].min()) + 10.0 * math.log10(self._hz.size) - whole_db
-        return min(0.0, max(QUIETEST_HISS_DB, hiss_db))
 
     def bandwidth_hz(self) -> float | None:
         """Highest frequency that still belongs to the sound, Hz; None for digital silence."""

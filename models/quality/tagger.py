@@ -36,7 +36,7 @@ class QualityTagger:
 
     name = "quality"
     section = "quality"
-    version = "measures@4"
+    version = "measures@3"
     encoders: tuple[str, ...] = ()
     optional_encoders: tuple[str, ...] = ("silero", "yamnet", SPEECH_MOS)
     """The last needs the others, and they are read by nothing here."""
@@ -100,7 +100,6 @@ def sound_quality(measures: Mapping[str, Any]) -> dict[str, Any] | None:
         "bandwidth_hz",
         "snr_db",
         "clarity_db",
-        "hiss_db",
         "hum_db",
         "dropouts_per_s",
         "dynamics_db",

@@ -20,8 +20,8 @@ FINE_PICTURE = {
 }  # fmt: skip
 FINE_SOUND = {
     "seconds": 10.0, "loudness_lufs": -15.0, "true_peak_dbtp": -1.5, "clipping_share": 0.0, "rail_share": 0.0,
-    "bandwidth_hz": 16_000.0, "clarity_db": 20.0, "floor_db": -45.0, "hiss_db": -60.0, "hum_db": None,
-    "dropouts_per_s": 0.0, "dynamics_db": 6.0,
+    "bandwidth_hz": 16_000.0, "clarity_db": 20.0, "floor_db": -45.0, "hum_db": None, "dropouts_per_s": 0.0,
+    "dynamics_db": 6.0,
 }  # fmt: skip
 WORSE_PICTURE = {
     "blur_px": np.geomspace(0.6, 20, 12), "noise": np.linspace(0.8, 60, 12), "blockiness": np.linspace(0.01, 6, 12),
@@ -36,8 +36,8 @@ WORSE_SOUND = {
     "true_peak_dbtp": np.linspace(0, 12, 12), "rail_share": np.linspace(0, 0.7, 12),
     "bandwidth_hz": np.linspace(16e3, 0, 12),
     "clarity_db": np.linspace(20, 0, 12), "floor_db": np.linspace(-45, -8, 12), "hum_db": np.linspace(-60, -10, 12),
-    "hiss_db": np.linspace(-60, 0, 12), "dropouts_per_s": np.geomspace(0.1, 25, 12),
-    "dynamics_db": np.linspace(6, 0, 12), "loudness_lufs": np.linspace(-18, -70, 12),
+    "dropouts_per_s": np.geomspace(0.1, 25, 12), "dynamics_db": np.linspace(6, 0, 12),
+    "loudness_lufs": np.linspace(-18, -70, 12),
 }  # fmt: skip
 
 
