@@ -125,6 +125,7 @@ class _Search:
         self._peaks = fingerprint.peaks
         self._grid = Grid(fingerprint.peaks, fingerprint.frames)
         self._waveform = Waveform(fingerprint.signs)
+        self._proposed: tuple[tuple[int, int, int], list[Alignment]] | None = None
         self.uses: list[Use] = []
 
     def block(self, low: int, high: int) -> None:
@@ -165,7 +166,7 @@ class _Search:
                 alignment
                 for playing in playings
                 for alignment in (
-                    propose(self._view, part, playing, POSTINGS)
+                    self._as_it_is(part)
                     if playing == AS_IT_IS
                     else propose(self._view, strongest, playing, BANK_POSTINGS)
                 )
@@ -180,6 +181,13 @@ class _Search:
                 playings = (AS_IT_IS, best.alignment.playing)
             if len(self.uses) >= MAX_MATCHES:
                 return
+
+    def _as_it_is(self, part: Peaks) -> list[Alignment]:
+        """What a part's peaks propose as it is; where nothing was found the same part is asked about again."""
+        key = (int(part.times[0]), int(part.times[-1]), len(part))
+        if self._proposed is None or self._proposed[0] != key:
+            self._proposed = (key, propose(self._view, part, AS_IT_IS, POSTINGS))
+        return self._proposed[1]
 
     def _unexplained(self, low: int, high: int) -> Peaks:
         first, last = np.searchsorted(self._peaks.times, [low, high])
