@@ -59,6 +59,11 @@ def _judge(recording: Recording, fault: str, level: int, folder: Path) -> SoundT
             kind = SOUND_FAULTS[fault]
             kind.write(recording.wave, kind.levels[level - 1], part)
         part.rename(clip)
+    return trial_of(clip, recording, fault, level)
+
+
+def trial_of(clip: Path, recording: Recording, fault: str, level: int) -> SoundTrial:
+    """What the farm says of a damaged clip of this recording."""
     evidence = evidence_of_file(clip, (SoundMeasures,))
     section = QualityTagger().tag(evidence) or {}
     measures = dict(evidence.observations[SOUND])

@@ -5,6 +5,8 @@ All were set on `benchmarks.soundid`, so that of 1,000 strangers at most one is 
 
 from __future__ import annotations
 
+import math
+
 from models.soundid.coherence import Coherence
 from models.soundid.proposals import AS_IT_IS
 from models.soundid.verify import Evidence
@@ -35,5 +37,6 @@ def odds_by_phase(coherence: Coherence) -> float:
 
 def odds_by_peaks(evidence: Evidence) -> float:
     """The same of a recording whose tempo or pitch alone was changed."""
-    odds = (evidence.gain - AGREES) / AGREES_SCALE
-    return min(odds, -1.0) if evidence.share < AGREES_SHARE else odds
+    if evidence.share < AGREES_SHARE:
+        return -math.inf
+    return (evidence.gain - AGREES) / AGREES_SCALE

@@ -47,7 +47,9 @@ DROP_S = 0.8
 """A sound that is missing for so long has ended, s."""
 HALVES = 3.0
 """What looking at the halves as well costs, nats: ln 3, and room for music whose loud half is like another's."""
-_AROUND = np.arange(-8, 9)
+REACH = 8
+"""Lags to either side that band-limited interpolation takes in."""
+_AROUND = np.arange(-REACH, REACH + 1)
 _BETWEEN = np.sinc(np.linspace(-0.5, 0.5, 9)[:, None] - _AROUND[None, :]).astype(np.float32)
 """[places, lags] band-limited interpolation half a sample to either side."""
 MIN_BLOCKS = 6

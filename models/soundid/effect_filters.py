@@ -30,7 +30,7 @@ MAX_HEARD = 24
 """Uses of effects that one upload can have."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Effect:
     """An effect in the words of the matched filter: its number in the view, its signs as -1 and 1."""
 
@@ -38,7 +38,7 @@ class Effect:
     line: npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Answer:
     """A lag, samples, at which a filter answers: its correlation in units of noise's chance, and of its own."""
 

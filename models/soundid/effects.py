@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from models.soundid.coherence import SAMPLES_PER_FRAME, Waveform, at_its_highest
+from models.soundid.coherence import REACH, SAMPLES_PER_FRAME, Waveform, at_its_highest
 from models.soundid.effect_filters import HEARD, MAX_HEARD, Answer, Effect, Filters
 from models.soundid.effect_speeds import EffectVotes, judged, speeds
 from models.soundid.features import Peaks
@@ -197,10 +197,10 @@ def _agreement(line: npt.NDArray[np.float32], answer: Answer, begin: int, end: i
     """Correlation with an effect of samples `begin` to `end` of the upload, where it is highest between the lags."""
     if end <= begin:
         return 0.0
-    reach = 8
-    around = np.pad(line[max(0, begin - reach) : end + reach], (max(0, reach - begin), max(0, end + reach - len(line))))
+    outside = (max(0, REACH - begin), max(0, end + REACH - len(line)))
+    around = np.pad(line[max(0, begin - REACH) : end + REACH], outside)
     correlated = np.correlate(around, answer.effect.line[begin - answer.lag : end - answer.lag], "valid")
-    return math.copysign(1.0, answer.correlation) * at_its_highest(correlated, reach)
+    return math.copysign(1.0, answer.correlation) * at_its_highest(correlated, REACH)
 
 
 def _far_less(one: Heard, others: list[Heard]) -> bool:

@@ -27,8 +27,18 @@ from models.soundid.faint import faint
 from models.soundid.features import RATE, Peaks
 from models.soundid.fingerprint import Fingerprint
 from models.soundid.index import DiskIndex
-from models.soundid.proposals import AS_IT_IS, STEPS_PER_SEMITONE, Alignment, Playing, bank, distinct, propose
-from models.soundid.refinement import refine
+from models.soundid.proposals import (
+    AS_IT_IS,
+    Alignment,
+    Ballot,
+    Playing,
+    bank,
+    cast,
+    counted,
+    distinct,
+    propose,
+)
+from models.soundid.refinement import refine, tempi
 from models.soundid.uses import MAX_OVERLAP, SoundMatch, Use, described, overlap
 from models.soundid.verify import Grid, explain, extend, verify
 from models.soundid.view import IndexView, SoundIndex
@@ -48,8 +58,6 @@ OTHERS = 8
 """So many of them."""
 PART = 0.6
 """Where peaks show in less of the block than this, that part is judged alone as well."""
-SAME_TEMPO, OTHER_TEMPO = 0.001, 0.03
-"""Tempi by time and by pitch that differ by less are one, and by more are an error."""
 MAX_ROUNDS = 6
 """Sounds searched one after another in a block."""
 MAX_MATCHES = 40
@@ -125,7 +133,7 @@ class _Search:
         self._peaks = fingerprint.peaks
         self._grid = Grid(fingerprint.peaks, fingerprint.frames)
         self._waveform = Waveform(fingerprint.signs)
-        self._proposed: tuple[tuple[int, int, int], list[Alignment]] | None = None
+        self._cast: tuple[tuple[int, int, int], Ballot] | None = None
         self.uses: list[Use] = []
 
     def block(self, low: int, high: int) -> None:
@@ -166,7 +174,7 @@ class _Search:
                 alignment
                 for playing in playings
                 for alignment in (
-                    self._as_it_is(part)
+                    counted(self._view, self._as_it_is(part))
                     if playing == AS_IT_IS
                     else propose(self._view, strongest, playing, BANK_POSTINGS)
                 )
@@ -182,12 +190,13 @@ class _Search:
             if len(self.uses) >= MAX_MATCHES:
                 return
 
-    def _as_it_is(self, part: Peaks) -> list[Alignment]:
-        """What a part's peaks propose as it is; where nothing was found the same part is asked about again."""
+    def _as_it_is(self, part: Peaks) -> Ballot:
+        """What a part's peaks vote for as it is; where nothing was found the same part is asked about again."""
+        # Peaks are only ever taken away, so that no two parts have the same ends and number.
         key = (int(part.times[0]), int(part.times[-1]), len(part))
-        if self._proposed is None or self._proposed[0] != key:
-            self._proposed = (key, propose(self._view, part, AS_IT_IS, POSTINGS))
-        return self._proposed[1]
+        if self._cast is None or self._cast[0] != key:
+            self._cast = (key, cast(self._view, part, AS_IT_IS, POSTINGS))
+        return self._cast[1]
 
     def _unexplained(self, low: int, high: int) -> Peaks:
         first, last = np.searchsorted(self._peaks.times, [low, high])
@@ -204,10 +213,12 @@ class _Search:
 
     def _found_faint(self, low: int, high: int) -> None:
         """Find the use for which hardly a peak is left to vote."""
-        peaks = self._unexplained(low, high)
+        part = self._unexplained(low, high)
+        if len(part) < MIN_PEAKS:
+            return
         uses = [
             use
-            for alignment in faint(self._view, peaks, self._waveform, low, high, POSTINGS)
+            for alignment in faint(self._view, self._as_it_is(part), self._waveform, low, high)
             if self._wanted(alignment) and (use := self._judged(alignment, low, high, low, high)) is not None
         ]
         if uses:
@@ -243,7 +254,7 @@ class _Search:
                 return None
             return Use(alignment, odds, evidence.begin, evidence.end)
         middle = 0.5 * (begin + end)
-        for tempo in self._tempi(alignment):
+        for tempo in tempi(alignment):
             offset = alignment.offset + (alignment.tempo - tempo) * middle
             exact = replace(alignment, tempo=tempo, offset=offset)
             # Peaks may show in a part only of what is there.
@@ -255,14 +266,6 @@ class _Search:
                 if (odds := odds_by_phase(coherence)) >= 0:
                     return Use(coherence.alignment, odds, first, last, coherence.strength)
         return None
-
-    def _tempi(self, alignment: Alignment) -> tuple[float, ...]:
-        """The tempi that an alignment may have: where few peaks lie close together, their pitch tells it better."""
-        if alignment.playing == AS_IT_IS:
-            return (1.0,)
-        by_pitch = 2.0 ** (alignment.steps / (12 * STEPS_PER_SEMITONE))
-        apart = abs(by_pitch / alignment.tempo - 1.0)
-        return (alignment.tempo, by_pitch) if SAME_TEMPO < apart < OTHER_TEMPO else (alignment.tempo,)
 
     def _whole(self, use: Use) -> Use:
         """The use, followed through the whole upload."""

@@ -92,9 +92,25 @@ def bank() -> tuple[Playing, ...]:
     )
 
 
-def propose(
-    view: PairTable, peaks: Peaks, playing: Playing, most: int, votes: int = MIN_VOTES, best: int = BEST
-) -> list[Alignment]:
+@dataclass(frozen=True)
+class Ballot:
+    """The votes of an upload's pairs under one playing, each for a sound and where in it, not counted yet.
+
+    Attributes:
+        sounds: int32 [votes], numbers in the view.
+        shift: float64 [votes], time in the sound less the peak's, frames.
+        anchors: int32 [votes], the peaks that vote, by their pairs' first.
+        span_frames: from the first peak to the last.
+    """
+
+    playing: Playing
+    sounds: npt.NDArray[np.int32]
+    shift: npt.NDArray[np.float64]
+    anchors: npt.NDArray[np.int32]
+    span_frames: float
+
+
+def propose(view: PairTable, peaks: Peaks, playing: Playing, most: int) -> list[Alignment]:
     """The alignments that the most pairs vote for, the best first.
 
     Args:
@@ -102,32 +118,39 @@ def propose(
         peaks: of the upload, or of a part of it.
         playing: how the sound is taken to be played.
         most: postings that are read at most.
-        votes: so many an alignment needs.
-        best: so many alignments are proposed at most.
     """
+    return counted(view, cast(view, peaks, playing, most))
+
+
+def cast(view: PairTable, peaks: Peaks, playing: Playing, most: int) -> Ballot:
+    """The votes; arguments as in `propose`."""
     steps = playing.semitones * STEPS_PER_SEMITONE
     if len(peaks) == 0:
-        return []
+        return Ballot(playing, np.zeros(0, np.int32), np.zeros(0), np.zeros(0, np.int32), 0.0)
     times = np.asarray((peaks.times + HALF_WINDOW) * playing.tempo, dtype=np.float64)
     pairs = promising(query_pairs(times, np.asarray(peaks.bins - steps, dtype=np.float64), peaks.ranks), view, most)
     hits = view.lookup(pairs.hashes, most, pairs.worth)
-    if len(hits.rows) == 0:
-        return []
     anchors = pairs.anchors[hits.rows]
-    shift = hits.times + HALF_WINDOW - times[anchors]
-    span = float(times[-1] - times[0])
-    keys, counted, order = _vote(hits.sounds, shift, anchors, votes)
+    shift = np.asarray(hits.times + HALF_WINDOW - times[anchors], dtype=np.float64)
+    return Ballot(playing, hits.sounds, shift, anchors, float(times[-1] - times[0]))
+
+
+def counted(view: PairTable, ballot: Ballot, votes: int = MIN_VOTES, best: int = BEST) -> list[Alignment]:
+    """The `best` alignments of those with so many votes, the most surprising first."""
+    if len(ballot.sounds) == 0:
+        return []
+    keys, number, order = _vote(ballot.sounds, ballot.shift, ballot.anchors, votes)
     if len(keys) == 0:
         return []
-    sounds = keys >> _CELL_BITS
-    totals = np.bincount(hits.sounds)[sounds]
-    chance = np.maximum(LEAST_CHANCE, 2 * CELL_FRAMES * totals / (view.lengths(sounds) + span))
-    gain = surprise(counted, chance)
+    sounds, playing = keys >> _CELL_BITS, ballot.playing
+    totals = np.bincount(ballot.sounds)[sounds]
+    chance = np.maximum(LEAST_CHANCE, 2 * CELL_FRAMES * totals / (view.lengths(sounds) + ballot.span_frames))
+    gain = surprise(number, chance)
     return [
         Alignment(
             int(sounds[at]),
             playing.tempo,
-            steps,
+            playing.semitones * STEPS_PER_SEMITONE,
             float(((int(keys[at]) & _CELL_MASK) + 1 - _ZERO_CELL) * CELL_FRAMES),
             float(gain[at]),
             playing,

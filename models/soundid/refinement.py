@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from models.soundid.features import Peaks
 from models.soundid.jit import compiled
-from models.soundid.proposals import HALF_WINDOW, Alignment
+from models.soundid.proposals import AS_IT_IS, HALF_WINDOW, STEPS_PER_SEMITONE, Alignment
 from models.soundid.view import PairTable
 
 REACH_FRAMES = 12
@@ -28,6 +28,8 @@ SLOPE = 0.0018
 SLOPES = 14
 """Tempo is tried in so many steps of `SLOPE` to either side."""
 MAX_POINTS = 40_000
+SAME_TEMPO, OTHER_TEMPO = 0.001, 0.03
+"""Tempi by time and by pitch that differ by less are one, and by more are an error."""
 MIN_POINTS = 6
 FITS = 3
 
@@ -54,6 +56,15 @@ def refine(view: PairTable, peaks: Peaks, alignment: Alignment) -> tuple[Alignme
     if points < MIN_POINTS:
         return None
     return replace(alignment, tempo=tempo, steps=steps, offset=offset), begin, end
+
+
+def tempi(alignment: Alignment) -> tuple[float, ...]:
+    """The tempi that an alignment may have: where few peaks lie close together, their pitch tells it better."""
+    if alignment.playing == AS_IT_IS:
+        return (1.0,)
+    by_pitch = 2.0 ** (alignment.steps / (12 * STEPS_PER_SEMITONE))
+    apart = abs(by_pitch / alignment.tempo - 1.0)
+    return (alignment.tempo, by_pitch) if SAME_TEMPO < apart < OTHER_TEMPO else (alignment.tempo,)
 
 
 @compiled

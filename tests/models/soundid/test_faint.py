@@ -5,7 +5,7 @@ from models.soundid.coherence import Waveform
 from models.soundid.faint import JUDGED, faint
 from models.soundid.fingerprint import Fingerprint
 from models.soundid.matcher import POSTINGS, Matcher
-from models.soundid.proposals import AS_IT_IS, MIN_GAIN, propose
+from models.soundid.proposals import AS_IT_IS, MIN_GAIN, cast, propose
 
 RATE = 16_000
 PLACES = [(song, start) for song in range(8) for start in (4.0, 11.3, 19.7)]
@@ -19,7 +19,8 @@ def hidden(make, tracks, song, start, ratio_db):
 
 
 def faintly(songs, made):
-    return faint(songs.view(), made.peaks, Waveform(made.signs), 0, made.frames, POSTINGS)
+    ballot = cast(songs.view(), made.peaks, AS_IT_IS, POSTINGS)
+    return faint(songs.view(), ballot, Waveform(made.signs), 0, made.frames)
 
 
 def test_what_hardly_a_pair_votes_for_stands_out_by_phase(songs, tracks, make):
@@ -62,6 +63,7 @@ def test_strangers_do_not_stand_out(songs, make):
 
 def test_a_block_that_is_too_short_has_nothing(songs, make):
     made = Fingerprint.of(make["speech"](1, 5.0))
-    assert faint(songs.view(), made.peaks, Waveform(made.signs), 0, 20, POSTINGS) == []
-    none = np.zeros(0, dtype=np.int64)
-    assert faint(songs.view(), made.peaks.where(none), Waveform(made.signs), 0, 500, POSTINGS) == []
+    ballot = cast(songs.view(), made.peaks, AS_IT_IS, POSTINGS)
+    assert faint(songs.view(), ballot, Waveform(made.signs), 0, 20) == []
+    none = cast(songs.view(), made.peaks.where(np.zeros(0, dtype=np.int64)), AS_IT_IS, POSTINGS)
+    assert faint(songs.view(), none, Waveform(made.signs), 0, 500) == []

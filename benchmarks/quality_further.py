@@ -1,7 +1,7 @@
 """How well sound quality follows what is wrong, on 90 sounds that `benchmarks.quality` does not use.
 
-`python -m benchmarks.sound_further [--check]`: music and short sounds of the corpus, damaged in the same ways at the
-same levels. No curve and no weight was set on them. About ten minutes on two cores; writes `results/sound_further.md`.
+`python -m benchmarks.quality_further [--check]`: music and short sounds of the corpus, damaged in the same ways at the
+same levels. No curve and no weight was set on them. About ten minutes; writes `results/quality_further.md`.
 """
 
 from __future__ import annotations
@@ -18,19 +18,26 @@ import av
 import numpy as np
 from rich.progress import track
 
-from models.quality.sound import SoundMeasures
-from models.quality.tagger import SOUND, QualityTagger
-
 from .corpus import CorpusError, chosen, corpus_root, locate, pull_all, sources
-from .picture_trials import evidence_of_file
 from .quality import ACROSS_BAR, WITHIN_BAR, correlations
 from .report import Bar, check, table, write
 from .sound_faults import SOUND_FAULTS
-from .sound_sources import EFFECTS, MIN_TRACK_BYTES, MUSIC, RATE, SUFFIXES, TRACK_START_S, Wave, levelled, piece, read
-from .sound_trials import SoundTrial
+from .sound_sources import (
+    EFFECTS,
+    MIN_TRACK_BYTES,
+    MUSIC,
+    RATE,
+    SUFFIXES,
+    TRACK_START_S,
+    Recording,
+    levelled,
+    piece,
+    read,
+)
+from .sound_trials import SoundTrial, trial_of
 
-NAME = "sound_further"
-COMMAND = "python -m benchmarks.sound_further --check"
+NAME = "quality_further"
+COMMAND = "python -m benchmarks.quality_further --check"
 TRACKS, MORE_TRACKS, SHORT = 10, 6, 24
 """Of each library; of one that the benchmark takes none from; and short sounds."""
 MORE_MUSIC, SHORT_SOURCE = "warzone2100-music", "gcompris-qt-data"
@@ -38,10 +45,13 @@ SHORTEST_S = 2.5
 WORKERS = 2
 
 
-def waves() -> list[tuple[str, str, Wave]]:
-    """Name, kind and [samples] mono at `RATE`. Raises `CorpusError` where a source is missing."""
+def further() -> list[Recording]:
+    """All of them. Raises `CorpusError` where a source is missing."""
     found = [(path, "music", TRACK_START_S) for path in _tracks()] + [(path, "short", 0.0) for path in _shorts()]
-    return [(path.stem, kind, levelled(piece(read(path, start_s)))) for path, kind, start_s in found]
+    return [
+        Recording(f"{number} {path.stem}", kind, "further", levelled(piece(read(path, start_s))))
+        for number, (path, kind, start_s) in enumerate(found)
+    ]
 
 
 def _files(source: str, least: int = 0) -> list[Path]:
@@ -62,29 +72,26 @@ def _shorts() -> Iterator[Path]:
     """In an order by chance, what is long enough and recorded at `RATE` or more."""
     used = tuple("/" + ending for _, _, ending in EFFECTS)
     files = [path for path in _files(SHORT_SOURCE) if not path.as_posix().endswith(used)]
-    left = SHORT
+    found = 0
     for number in np.random.default_rng(1).permutation(len(files)):
+        if found == SHORT:
+            return
         with av.open(str(files[number])) as source:
             rate = int(source.streams.audio[0].rate)
-        if left and rate >= RATE and len(read(files[number], 0.0)) >= SHORTEST_S * RATE:
-            left -= 1
+        if rate >= RATE and len(read(files[number], 0.0)) >= SHORTEST_S * RATE:
+            found += 1
             yield files[number]
 
 
-def judged(job: tuple[int, str, str, Wave]) -> list[SoundTrial]:
+def judged(recording: Recording) -> list[SoundTrial]:
     """All levels of all faults of one sound."""
-    number, name, kind, wave = job
     found = []
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder) / "clip.m4a"
         for fault, damage in SOUND_FAULTS.items():
             for level, amount in enumerate(damage.levels, 1):
-                damage.write(wave, amount, clip)
-                evidence = evidence_of_file(clip, (SoundMeasures,))
-                quality = QualityTagger().tag(evidence) or {}
-                measures = {key: value for key, value in evidence.observations[SOUND].items() if key != "curves"}
-                score = quality["sound"]["score"]
-                found.append(SoundTrial(f"{number} {name}", kind, "further", fault, level, score, quality, measures))
+                damage.write(recording.wave, amount, clip)
+                found.append(trial_of(clip, recording, fault, level))
     return found
 
 
@@ -113,7 +120,7 @@ def report(trials: list[SoundTrial]) -> list[Bar]:
 def main() -> int:
     """The command; the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.sound_further",
+        prog="python -m benchmarks.quality_further",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -125,12 +132,12 @@ def main() -> int:
         sys.stderr.write("".join(f"{error}\n" for error in errors))
         return 2
     try:
-        jobs = [(number, *one) for number, one in enumerate(waves())]
+        sounds = further()
     except CorpusError as error:
         sys.stderr.write(f"{error}\n")
         return 2
     with get_context("spawn").Pool(options.workers) as pool:
-        trials = [one for some in track(pool.imap(judged, jobs), "sounds", total=len(jobs)) for one in some]
+        trials = [one for some in track(pool.imap(judged, sounds), "sounds", total=len(sounds)) for one in some]
     bars = report(trials)
     return check(bars) if options.check else 0
 
