@@ -6,6 +6,7 @@ Decoded once to mono 16-bit at 44.1 kHz in the corpus's cache (`decoded-sounds`)
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
@@ -80,7 +81,8 @@ def _decoded(path: Path, seconds: float | None) -> npt.NDArray[np.int16]:
     place = root / "decoded-sounds" / f"{key}.npy"
     if not place.is_file():
         place.parent.mkdir(parents=True, exist_ok=True)
-        scratch = place.with_suffix(".tmp.npy")
+        # Two processes may decode the same file at the same moment.
+        scratch = place.with_suffix(f".{os.getpid()}.tmp.npy")
         np.save(scratch, np.rint(np.clip(decode(path, RATE, seconds), -1, 1) * 32767).astype(np.int16))
         scratch.replace(place)
     return np.load(place, mmap_mode="r")  # type: ignore[no-any-return]

@@ -117,6 +117,7 @@ def measure(rounds: int, strangers: int) -> dict[str, Any]:
                 "hashes": segment.directory.nbytes + segment.low.nbytes + segment.postings.nbytes,
                 "peaks": segment.peak_times.nbytes + segment.peak_bins.nbytes,
                 "signs": sum(segment.signs(number).nbytes for number in range(len(segment))),
+                "bass": segment.bass.nbytes,
             }
             with ProcessPoolExecutor(2, initializer=_open, initargs=(folder,)) as pool:
                 jobs = [(numbers.index(name), name, rounds) for name in ROWS]
@@ -153,7 +154,11 @@ def _page(data: dict[str, Any]) -> str:
     size = [point["mb_per_hour"] for point in points]
     rows: list[tuple[Any, ...]] = [
         ("hashes, MB an hour", *(one["hashes"] for one in size), *(one["hashes"] for one in size)),
-        ("peaks and signs, MB an hour", *(one["peaks"] + one["signs"] for one in size), *(0 for _ in size)),
+        (
+            "peaks, signs and bass, MB an hour",
+            *(one["peaks"] + one["signs"] + one["bass"] for one in size),
+            *(0 for _ in size),
+        ),
     ]
     rows += [
         (name, *(100 * point["found"][name] for point in points), *(100 * point["by_votes"][name] for point in points))

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from models.soundid.bass import BASS_RATE, WORD
 from models.soundid.features import BIN_STEPS, BINS, Peaks
 from models.soundid.fingerprint import Fingerprint
 from models.soundid.proposals import STEPS_PER_SEMITONE
@@ -28,7 +29,7 @@ SHARED_BYTES = 8_000_000
 
 
 def distractors(sources: Sequence[Fingerprint], number: int, seed: int) -> Iterator[Fingerprint]:
-    """So many fingerprints, as long as the sources are; signs are random."""
+    """So many fingerprints, as long as the sources are; signs are random, and so is the bass."""
     rng = np.random.default_rng(seed)
     noise = rng.integers(0, 256, SHARED_BYTES, dtype=np.uint8)
     for _ in range(number):
@@ -40,7 +41,8 @@ def distractors(sources: Sequence[Fingerprint], number: int, seed: int) -> Itera
         # Not the same bytes in two distractors, nor at the same place: rolled by other than whole bytes.
         signs = noise[start : start + size] ^ np.uint8(rng.integers(256))
         peaks = Peaks(times, bins, np.zeros(len(times), np.uint8))
-        yield Fingerprint(peaks, signs, frames, duration, duration, duration)
+        bass = rng.integers(0, 2**64, -(-int(duration * BASS_RATE) // WORD), dtype=np.uint64)
+        yield Fingerprint(peaks, signs, frames, duration, duration, duration, bass)
 
 
 def _peaks(

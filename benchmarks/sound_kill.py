@@ -20,12 +20,15 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.progress import track as progress
 
+from models.soundid.bass import BASS_RATE, WORD
+from models.soundid.bass_search import MOST_WORDS
 from models.soundid.features import Peaks
 from models.soundid.fingerprint import Fingerprint
 from models.soundid.index import DiskIndex
@@ -68,7 +71,8 @@ def fingerprint(seed: int, peaks: int = 60) -> Fingerprint:
     bins = rng.integers(8, 1470, peaks).astype(np.uint16)
     frames = int(times[-1]) + 1
     signs = rng.integers(0, 256, int(frames / 100 * SIGN_RATE) // 8).astype(np.uint8)
-    return Fingerprint(Peaks(times, bins, np.zeros(peaks, np.uint8)), signs, frames, *[frames / 100] * 3)
+    bass = rng.integers(0, 2**64, round(frames / 100 * BASS_RATE) // WORD, dtype=np.uint64)
+    return Fingerprint(Peaks(times, bins, np.zeros(peaks, np.uint8)), signs, frames, *[frames / 100] * 3, bass)
 
 
 def step(number: int) -> tuple[str, list[int]]:
@@ -100,8 +104,10 @@ def do(index: DiskIndex, number: int) -> None:
 
 
 def held(index: DiskIndex) -> Iterator[tuple[str, int, bool]]:
-    """Each living sound's id and sequence number, and whether peaks, signs and postings are that number's own."""
+    """Each living sound's id and sequence number, and whether peaks, signs, bass and postings are that number's own."""
     view = index.view()
+    line = view.bass(MOST_WORDS)
+    bass = {int(sound): line.words[a:b] for sound, (a, b) in zip(line.sounds, pairwise(line.starts), strict=True)}
     first = 0
     for segment, gone in zip(view.segments, view.gone, strict=True):
         for number in range(len(segment)):
@@ -117,6 +123,7 @@ def held(index: DiskIndex) -> Iterator[tuple[str, int, bool]]:
                 np.array_equal(times, own.reference.times)
                 and np.array_equal(bins, own.reference.bins)
                 and np.array_equal(view.signs(first + number), own.signs)
+                and np.array_equal(bass.get(first + number), own.bass)
                 and len(np.unique(hits.rows[mine])) == len(own.hashes),
             )
         first += len(segment)
@@ -205,8 +212,8 @@ def body(data: dict[str, Any]) -> str:
     return (
         f"{data['cycles']} children were killed after 0 to {1000 * LONGEST_S:.0f} ms; before that they did "
         f"{data['steps']} steps on an index of up to {SOUNDS} sounds. After each kill the folder was opened anew, all "
-        "checksums compared, and id, sequence number, peaks, signs and postings of every sound held against what the "
-        f"steps must have left. {data['kept']} of the interrupted steps had already switched the manifest. "
+        "checksums compared, and id, sequence number, peaks, signs, bass and postings of every sound held against what "
+        f"the steps must have left. {data['kept']} of the interrupted steps had already switched the manifest. "
         f"{data['per_s']} cycles a second.\n\n"
         + table(("killed in", "times"), rows)
         + (f"\n{faults}" if faults else "")

@@ -118,8 +118,9 @@ def body(data: Mapping[str, Any]) -> str:
     size = data["mb_per_hour"]
     lines = [
         f"{data['tracks']} tracks, the first {TRACK_S:.0f} s of each ({data['hours']:.2f} h), and {data['effects']} "
-        f"effects. Index, MB an hour of sound: {size['hashes']:.2f} of hashes; for verification {size['peaks']:.2f} of "
-        f"peaks and {size['signs']:.2f} of the whitened waveform's signs. Intervals: Wilson's, 95 %. A start offset is "
+        f"effects. Index, MB an hour of sound: {size['hashes']:.2f} of hashes and {size['bass']:.2f} "
+        f"of bass; for verification {size['peaks']:.2f} of peaks and {size['signs']:.2f} of the whitened waveform's "
+        "signs. Intervals: Wilson's, 95 %. A start offset is "
         f"right within {OFFSET_S} s, or where the track is to the ear the same (correlation of at least 0.9): many of "
         "these tracks are made of loops; *strictly* is without that. CPU is of one process that has answered "
         "others before, one question at a time; strangers and effects were asked two at a time, which slows "

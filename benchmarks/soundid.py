@@ -161,12 +161,13 @@ def _by_kind(parts: Sequence[dict[str, Alarmed]]) -> dict[str, dict[str, Any]]:
 
 def _sizes(index: DiskIndex) -> dict[str, int]:
     """Bytes of the index by what they are for."""
-    hashes = peaks = signs = 0
+    hashes = peaks = signs = bass = 0
     for segment in index.view().segments:
         hashes += segment.directory.nbytes + segment.low.nbytes + segment.postings.nbytes
         peaks += segment.peak_times.nbytes + segment.peak_bins.nbytes
         signs += sum(segment.signs(number).nbytes for number in range(len(segment)))
-    return {"hashes": hashes, "peaks": peaks, "signs": signs}
+        bass += segment.bass.nbytes
+    return {"hashes": hashes, "peaks": peaks, "signs": signs, "bass": bass}
 
 
 def main() -> int:

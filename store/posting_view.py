@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,6 +20,8 @@ CLASSES_PER_DOUBLING = 4
 """Classes of what a hash is worth: as fine as the servers' classes of how many postings it has."""
 AT_HAND = 24
 """Sounds that may be fetched on the chance that one of them is the right one: each is some 0.2 MB."""
+FRAMES_PER_WORD = 25.6
+"""Frames that a word of a sound's bass holds: two bits for every 8 ms."""
 LOG_ENTRY = np.dtype([("number", "<u8"), ("frames", "<u4"), ("effect", "u1")])
 """An entry of the log of what came and went."""
 CACHE_BYTES = 256 * 1024**2
@@ -33,6 +35,15 @@ class FoundPostings:
     rows: npt.NDArray[np.int32]
     sounds: npt.NDArray[np.int32]
     times: npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class FoundBass:
+    """The bass of several sounds, one after the other: words, the sounds' numbers in the view, where each begins."""
+
+    words: npt.NDArray[np.uint64]
+    sounds: npt.NDArray[np.int64]
+    starts: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -54,11 +65,12 @@ class SoundBody:
     times: npt.NDArray[np.uint32]
     bins: npt.NDArray[np.uint16]
     signs: npt.NDArray[np.uint8]
+    bass: npt.NDArray[np.uint64]
 
     @property
     def size(self) -> int:
         """Bytes, about."""
-        return self.times.nbytes + self.bins.nbytes + self.signs.nbytes + 500
+        return self.times.nbytes + self.bins.nbytes + self.signs.nbytes + self.bass.nbytes + 500
 
     def fields(self) -> dict[str, bytes]:
         """As they are kept on a server."""
@@ -69,6 +81,7 @@ class SoundBody:
             "times": self.times.astype("<u4").tobytes(),
             "bins": self.bins.astype("<u2").tobytes(),
             "signs": self.signs.tobytes(),
+            "bass": self.bass.astype("<u8").tobytes(),
         }
 
     @classmethod
@@ -79,6 +92,7 @@ class SoundBody:
             np.frombuffer(fields[b"times"], "<u4").astype(np.uint32, copy=False),
             np.frombuffer(fields[b"bins"], "<u2").astype(np.uint16, copy=False),
             np.frombuffer(fields[b"signs"], np.uint8),
+            np.frombuffer(fields[b"bass"], "<u8").astype(np.uint64, copy=False),
         )
 
 
@@ -156,6 +170,9 @@ class Reader(Protocol):
     def body(self, number: int) -> SoundBody:
         """A sound."""
 
+    def bass(self, numbers: Sequence[int]) -> list[npt.NDArray[np.uint64]]:
+        """The bass of each of these sounds; empty where it is not known."""
+
 
 class ValkeyView:
     """The index at one moment. Has the shape of `IndexView`: a sound's number here is its place in the catalogue."""
@@ -169,6 +186,7 @@ class ValkeyView:
         span = int(catalogue.numbers[-1]) - self._first + 1 if len(catalogue.numbers) else 0
         self._places = np.full(span + 1, -1, dtype=np.int32)
         self._places[catalogue.numbers - self._first] = np.arange(len(catalogue.numbers), dtype=np.int32)
+        self._bass: dict[int, FoundBass] = {}
 
     def __len__(self) -> int:
         return len(self.catalogue.numbers)
@@ -220,6 +238,18 @@ class ValkeyView:
     def signs(self, sound: int) -> npt.NDArray[np.uint8]:
         """Signs of its whitened waveform."""
         return self._body(sound).signs
+
+    def bass(self, most: int) -> FoundBass:
+        """The bass of the sounds that came last, of so many words at most; read once, and then what is new."""
+        if most not in self._bass:
+            lengths = np.ceil(self.catalogue.lengths[::-1] / FRAMES_PER_WORD).astype(np.int64) + 1
+            latest = len(self) - 1 - np.arange(int(np.searchsorted(np.cumsum(lengths), most, side="right")))
+            parts = self._reader.bass([int(number) for number in self.catalogue.numbers[latest]])
+            known = np.asarray([len(part) > 0 for part in parts], dtype=np.bool_)
+            ends = np.cumsum([0, *(len(part) for part in parts if len(part))], dtype=np.int64)
+            words = np.concatenate([np.zeros(0, np.uint64), *parts])
+            self._bass[most] = FoundBass(words, latest[known].astype(np.int64), ends)
+        return self._bass[most]
 
     def effects(self, longest: int) -> list[int]:
         """Numbers of the sounds of kind `effect` of so many frames at most."""

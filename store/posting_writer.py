@@ -17,8 +17,8 @@ from store.posting_scripts import APPEND, COMMIT, FORGET, UNLOCK
 from store.posting_servers import PostingServers, answered
 from store.posting_view import TIME_BITS, KnownEntry, SoundBody
 
-FORMAT = 1
-"""History: 1 - first version."""
+FORMAT = 2
+"""History: 1 - first version. 2 - and the bass."""
 MAX_BUCKET = 4096
 """Postings kept of one hash: what occurs everywhere says nothing."""
 LOCK_S = 60
@@ -67,6 +67,10 @@ class Indexed(Protocol):
     @property
     def signs(self) -> npt.NDArray[np.uint8]:
         """Signs of its whitened waveform."""
+
+    @property
+    def bass(self) -> npt.NDArray[np.uint64]:
+        """Its bass, `FRAMES_PER_WORD` in a word, or empty."""
 
 
 Sound = tuple[int, str, str, str | None, Indexed]
@@ -190,7 +194,7 @@ class PostingWriter:
                     if number % servers == server:
                         peaks = fingerprint.reference
                         entry = KnownEntry(seq, sound_id, kind, title, fingerprint.frames)
-                        body = SoundBody(entry, peaks.times, peaks.bins, fingerprint.signs)
+                        body = SoundBody(entry, peaks.times, peaks.bins, fingerprint.signs, fingerprint.bass)
                         fields: dict[Any, Any] = dict(body.fields())
                         pipeline.hset(self._servers.key(f"s:{number}"), mapping=fields)
                 answered(pipeline.execute)

@@ -46,6 +46,7 @@ class ValkeyIndex:
         self._servers = PostingServers(urls, prefix)
         self._writer = PostingWriter(self._servers)
         self._cache = BodyCache()
+        self._bass: dict[int, npt.NDArray[np.uint64]] = {}
         self._guard = threading.Lock()
         self._view: ValkeyView | None = None
 
@@ -81,6 +82,7 @@ class ValkeyIndex:
         with self._guard:
             if held is not None and held.catalogue.epoch != epoch:
                 self._cache.clear()
+                self._bass = {}
                 held, self._view = None, None
                 read = 0
                 entries = answered(lambda: self._servers.first.lrange(self._servers.key("log"), 0, -1))
@@ -119,6 +121,22 @@ class ValkeyIndex:
     def body(self, number: int) -> SoundBody:
         """See `Reader.body`."""
         return self._cache.get(number, self._read_body)
+
+    def bass(self, numbers: Sequence[int]) -> list[npt.NDArray[np.uint64]]:
+        """See `Reader.bass`. What was asked for last is kept."""
+        known = self._bass
+        missing = [number for number in numbers if number not in known]
+        read: dict[int, npt.NDArray[np.uint64]] = {}
+        for server, client in enumerate(self._servers.clients):
+            here = [number for number in missing if number % len(self._servers) == server]
+            with client.pipeline(transaction=False) as pipeline:
+                for number in here:
+                    pipeline.hget(self._servers.key(f"s:{number}"), "bass")
+                for number, words in zip(here, answered(pipeline.execute), strict=True):
+                    read[number] = np.frombuffer(words or b"", "<u8").astype(np.uint64, copy=False)
+        kept = {number: known[number] if number in known else read[number] for number in numbers}
+        self._bass = kept
+        return list(kept.values())
 
     def _read_body(self, number: int) -> SoundBody:
         client = self._servers.clients[number % len(self._servers)]

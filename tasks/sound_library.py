@@ -18,7 +18,7 @@ from store.store import SoundRow
 
 log = logging.getLogger(__name__)
 
-SOUNDID_VERSION = "landmarks@3"
+SOUNDID_VERSION = "landmarks@4"
 PAGE = 500
 """Sounds taken from the store at a time."""
 

@@ -19,6 +19,10 @@ COHERENT_CHANGED = (28.0, 40.0)
 STRONG, STRONG_CHANGED = 4.0, 8.0
 COHERENT_SCALE = 4.0
 """Nats above it in which the odds of the score grow by e."""
+BASS_CHANCE = 2.8
+"""Power of the bass (see `bass_search.Heard`) that no stranger reaches anywhere in the catalogue; above it ..."""
+BASS_NATS, BASS_MOST = 10.0, 9.0
+"""... each unit is so much evidence more, and all of it so much at most: it is of another band than the phases'."""
 AGREES = 25.0
 """Log-likelihood ratio of the peaks alone, nats, from which on a change of tempo or pitch is believed."""
 AGREES_SCALE = 6.0
@@ -26,13 +30,14 @@ AGREES_SHARE = 0.35
 """And so much of the sound's peaks must be there."""
 
 
-def odds_by_phase(coherence: Coherence) -> float:
-    """Natural logarithm of the odds that it is the recording; below 0 it is not believed."""
+def odds_by_phase(coherence: Coherence, bass: float = 0.0) -> float:
+    """Natural logarithm of the odds that it is the recording; below 0 it is not believed. `bass`: its power, if any."""
     if coherence.alignment.playing == AS_IT_IS:
         least = COHERENT[coherence.strength < STRONG]
     else:
         least = COHERENT_CHANGED[coherence.strength < STRONG_CHANGED]
-    return (coherence.nats - least) / COHERENT_SCALE
+    more = min(max(BASS_NATS * (bass - BASS_CHANCE), 0.0), BASS_MOST)
+    return (coherence.nats + more - least) / COHERENT_SCALE
 
 
 def odds_by_peaks(evidence: Evidence) -> float:

@@ -1,22 +1,24 @@
-"""A sound's fingerprint: its peaks, the signs of its whitened waveform, and whether there is enough to recognise.
+"""A sound's fingerprint: its peaks, the signs of its whitened waveform and of its bass, and whether that is enough.
 
 These are what is kept: hashes are made from the peaks when they are needed, so that a catalogue can be hashed anew, or
-a query under another speed, without the sound. Peaks propose which sound it may be, the signs tell whether it is.
+a query under another speed, without the sound. Peaks propose which sound it may be, and where they do not the bass;
+the signs tell whether it is.
 
-Format history: 1 - peaks. 2 - and the signs of the whitened waveform.
+Format history: 1 - peaks. 2 - and the signs of the whitened waveform. 3 - and those of the bass; 2 is read as well.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from models.soundid.bass import BASS_RATE, NO_BASS, WORD, Bass, bass
 from models.soundid.features import (
     BIN_STEPS,
     BINS,
@@ -36,11 +38,13 @@ from models.soundid.whitening import SIGN_RATE, Signs, signs
 if TYPE_CHECKING:
     from models.soundid.pairs import Pairs
 
-FORMAT = 2
+FORMAT = 3
+WITHOUT_BASS = 2
+"""A format that is still read: sounds whose media are gone cannot be fingerprinted again."""
 MAX_FRAMES = 4 * 3600 * 100
 """Four hours: no more of a sound is looked at, and a fingerprint that claims more is refused."""
 
-ARRAYS = ("times", "bins", "ranks", "signs")
+ARRAYS = ("times", "bins", "ranks", "signs", "bass")
 SIGNS_SLACK = 32
 """Signs by which the kept waveform's length may differ from the duration: whole bytes, and rounding."""
 
@@ -65,6 +69,7 @@ class Fingerprint:
         duration_s: length of the waveform, s.
         sounding_s: time above silence, s.
         active_s: time neither silent nor steady, s.
+        bass: see `bass.bass`; of the whole waveform, or empty where it is not known.
     """
 
     peaks: Peaks
@@ -73,6 +78,7 @@ class Fingerprint:
     duration_s: float
     sounding_s: float
     active_s: float
+    bass: Bass = field(default_factory=lambda: NO_BASS)
 
     hop_s: ClassVar[float] = HOP_S
 
@@ -82,7 +88,15 @@ class Fingerprint:
         waveform = waveform[: MAX_FRAMES * HOP]
         waveform = bounded(waveform)
         found = extract(waveform)
-        return cls(found.peaks, signs(waveform), found.frames, len(waveform) / RATE, found.sounding_s, found.active_s)
+        return cls(
+            found.peaks,
+            signs(waveform),
+            found.frames,
+            len(waveform) / RATE,
+            found.sounding_s,
+            found.active_s,
+            bass(waveform),
+        )
 
     @cached_property
     def reference(self) -> Peaks:
@@ -133,6 +147,7 @@ class Fingerprint:
             "bins": self.peaks.bins,
             "ranks": self.peaks.ranks,
             "signs": self.signs,
+            "bass": self.bass,
         }
 
     @classmethod
@@ -147,21 +162,24 @@ class Fingerprint:
         try:
             version, frames = int(observed["format"]), int(observed["frames"])
             duration, sounding, active = (float(observed[key]) for key in ("duration_s", "sounding_s", "active_s"))
-            columns = [np.asarray(observed[key]) for key in ARRAYS]
+            missing = {"bass": NO_BASS} if version == WITHOUT_BASS else {}
+            columns = [np.asarray({**missing, **observed}[key]) for key in ARRAYS]
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise FingerprintError(f"not a fingerprint: {type(error).__name__}") from error
-        if version != FORMAT:
+        if version not in (WITHOUT_BASS, FORMAT):
             raise FingerprintError(f"format {version}; this version reads {FORMAT}")
-        if [column.dtype for column in columns] != [np.uint32, np.uint16, np.uint8, np.uint8]:
+        if [column.dtype for column in columns] != [np.uint32, np.uint16, np.uint8, np.uint8, np.uint64]:
             raise FingerprintError("columns of other types than the format's")
-        times, bins, ranks, kept_signs = columns
-        if times.ndim != 1 or kept_signs.ndim != 1 or times.shape != bins.shape or times.shape != ranks.shape:
+        times, bins, ranks, kept_signs, kept_bass = columns
+        if any(column.ndim != 1 for column in columns) or not len(times) == len(bins) == len(ranks):
             raise FingerprintError("columns of unequal length")
         spans = np.asarray([duration, sounding, active])
         if not 0 <= frames <= MAX_FRAMES or not np.isfinite(spans).all() or (spans < 0).any():
             raise FingerprintError("impossible duration")
         if abs(8 * len(kept_signs) - duration * SIGN_RATE) > SIGNS_SLACK:
             raise FingerprintError("a waveform of another length")
+        if len(kept_bass) and not -1 <= WORD * len(kept_bass) - duration * BASS_RATE <= WORD + 1:
+            raise FingerprintError("a bass of another length")
         if len(times) and (
             times[-1] >= frames
             or (times[1:] < times[:-1]).any()
@@ -172,10 +190,10 @@ class Fingerprint:
         dense = ZONES * QUERY_RANK
         if (times[dense:] - times[:-dense] <= RANK_FRAMES).any():
             raise FingerprintError("more peaks than the quota leaves")
-        return cls(Peaks(times, bins, ranks), kept_signs, frames, duration, sounding, active)
+        return cls(Peaks(times, bins, ranks), kept_signs, frames, duration, sounding, active, kept_bass)
 
     def to_bytes(self) -> bytes:
-        """The fingerprint as safetensors, about 1,150 bytes a second."""
+        """The fingerprint as safetensors, about 1,180 bytes a second."""
         from safetensors.numpy import save
 
         body = self.observation()

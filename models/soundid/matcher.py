@@ -6,7 +6,8 @@ and judged twice. The same recording, at whatever plain speed, agrees in *phase*
 neither a voice over it nor noise of its own loudness hides it. Where tempo or pitch were changed alone, phases are
 gone; there the *peaks* must agree (`verify`), far more than they do between pieces that resemble each other.
 
-What noise or voices leave hardly a peak of is found by phase among many alignments that few votes propose (`faint`).
+What noise or voices leave hardly a peak of is found by its bass, wherever in the catalogue it is (`bass_search`), and
+by phase among many alignments that few votes propose (`faint`).
 
 Several sounds are found one after another, each in what the ones before leave unexplained. Effects, too short for
 votes, have a lane of their own (`effects`).
@@ -21,9 +22,10 @@ from dataclasses import replace
 import numpy as np
 
 from models.soundid.acceptance import COHERENT, odds_by_peaks, odds_by_phase
+from models.soundid.bass_search import MOST_WORDS, search
 from models.soundid.coherence import SAMPLES_PER_FRAME, Waveform
 from models.soundid.effects import Effects
-from models.soundid.faint import faint
+from models.soundid.faint import JUDGED, faint
 from models.soundid.features import RATE, Peaks
 from models.soundid.fingerprint import Fingerprint
 from models.soundid.index import DiskIndex
@@ -141,6 +143,7 @@ class _Search:
         high = min(high, self._fingerprint.frames)
         self._round_after_round(low, high, (AS_IT_IS,), SURE)
         if self._covered(low, high) < COVERED:
+            self._found_by_bass(low, high)
             self._round_after_round(low, high, (AS_IT_IS, *self._playings), 0.0)
         if self._playings and not self._covered(low, high):
             self._found_faint(low, high)
@@ -214,12 +217,24 @@ class _Search:
     def _found_faint(self, low: int, high: int) -> None:
         """Find the use for which hardly a peak is left to vote."""
         part = self._unexplained(low, high)
-        if len(part) < MIN_PEAKS:
-            return
+        if len(part) >= MIN_PEAKS:
+            self._take_best(faint(self._view, self._as_it_is(part), self._waveform, low, high), low, high)
+
+    def _found_by_bass(self, low: int, high: int) -> None:
+        """Find the use whose bass is left."""
+        if self._playings and not self._covered(low, high):
+            heard = search(self._view.bass(MOST_WORDS), self._fingerprint.bass, low, high)
+            alignments = [Alignment(one.sound, 1.0, 0.0, one.offset, 0.0, AS_IT_IS) for one in heard]
+            self._take_best(alignments, low, high, [one.power for one in heard])
+
+    def _take_best(
+        self, alignments: Sequence[Alignment], low: int, high: int, bass: Sequence[float] = (0.0,) * JUDGED
+    ) -> None:
+        """Keep the one of these alignments, of sounds as they are, that agrees most by phase; `bass`: their powers."""
         uses = [
             use
-            for alignment in faint(self._view, self._as_it_is(part), self._waveform, low, high)
-            if self._wanted(alignment) and (use := self._judged(alignment, low, high, low, high)) is not None
+            for alignment, power in zip(alignments, bass, strict=False)
+            if self._wanted(alignment) and (use := self._judged(alignment, low, high, low, high, power)) is not None
         ]
         if uses:
             self._take(self._whole(max(uses, key=lambda use: use.strength)))
@@ -243,10 +258,12 @@ class _Search:
                 best = use
         return None if best is None else self._whole(best)
 
-    def _judged(self, alignment: Alignment, begin: float, end: float, low: int, high: int) -> Use | None:
+    def _judged(
+        self, alignment: Alignment, begin: float, end: float, low: int, high: int, bass: float = 0.0
+    ) -> Use | None:
         """The alignment by phase or, where tempo and pitch were not changed together, by its peaks.
 
-        Peaks lie in [begin, end); the block is [low, high).
+        Peaks lie in [begin, end); the block is [low, high); the power of the bass is not known where it is 0.
         """
         if not alignment.playing.resampled:
             evidence = verify(self._view, self._grid, alignment, begin, end)
@@ -263,7 +280,7 @@ class _Search:
                 spans.append((begin, end))
             for first, last in spans:
                 coherence = self._waveform.coherence(self._view, exact, first, last)
-                if (odds := odds_by_phase(coherence)) >= 0:
+                if (odds := odds_by_phase(coherence, bass)) >= 0:
                     return Use(coherence.alignment, odds, first, last, coherence.strength)
         return None
 

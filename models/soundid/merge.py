@@ -51,7 +51,9 @@ def merge(path: Path, parts: Sequence[Part]) -> None:
             # Wide numbers first, so that each lies where its width wants it.
             for name in ("seqs", "keys"):
                 put(name, (_chosen(getattr(s, name), a).tobytes() for s, a in zip(segments, alive, strict=True)))
-            put("sign_ends", [_ends_of(segments, alive, "sign_ends").data])
+            for name in ("sign_ends", "bass_ends"):
+                put(name, [_ends_of(segments, alive, name).data])
+            put("bass", _runs(segments, alive, "bass_ends", "bass"))
             begin = file.tell()
             directory, dropped = _postings(file, low, segments, alive, starts)
             sizes["postings"] = file.tell() - begin

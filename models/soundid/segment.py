@@ -17,8 +17,11 @@ segment lie one after the other on one line of frames, so that a posting is a si
     peak_bins  uint16 [peaks]     as in `features.Peaks`
     sign_ends  int64  [sounds+1]
     signs      uint8  [bytes]     as in `whitening.signs`
+    bass_ends  int64  [sounds+1]
+    bass       uint64 [words]     as in `bass.bass`
 
-Format history: 1 - first version. 2 - a directory that grows, and the signs of the whitened waveform.
+Format history: 1 - first version. 2 - a directory that grows, and the signs of the whitened waveform. 3 - and of the
+bass.
 """
 
 from __future__ import annotations
@@ -39,7 +42,7 @@ import numpy.typing as npt
 from models.soundid.jit import compiled
 from models.soundid.pairs import HASH_BITS
 
-FORMAT = 2
+FORMAT = 3
 MIN_BITS, MAX_BITS = HASH_BITS - 8, HASH_BITS
 """Upper bits of a hash that a directory is by."""
 POSTINGS_BITS = 3
@@ -69,7 +72,12 @@ DTYPES: dict[str, tuple[str, type[np.generic]]] = {
     "peak_bins": ("U16", np.uint16),
     "sign_ends": ("I64", np.int64),
     "signs": ("U8", np.uint8),
+    "bass_ends": ("I64", np.int64),
+    "bass": ("U64", np.uint64),
 }
+
+ENDS = ("starts", "text_ends", "peak_ends", "sign_ends", "bass_ends")
+"""Tables of where each sound begins in another."""
 
 
 class IndexCorrupt(Exception):
@@ -128,6 +136,7 @@ class Segment:
         self.texts, self.text_ends = arrays["texts"], arrays["text_ends"]
         self.peak_ends, self.peak_times, self.peak_bins = arrays["peak_ends"], arrays["peak_times"], arrays["peak_bins"]
         self.sign_ends, self.all_signs = arrays["sign_ends"], arrays["signs"]
+        self.bass_ends, self.bass = arrays["bass_ends"], arrays["bass"]
         self._bits = (len(self.directory) - 1).bit_length() - 1
         sounds = len(self.seqs)
         if (
@@ -136,7 +145,7 @@ class Segment:
             or len(self.directory) != 2**self._bits + 1
             or len(self.low) != len(self.postings)
             or len(self.keys) != sounds
-            or any(len(ends) != sounds + 1 for ends in (self.starts, self.text_ends, self.peak_ends, self.sign_ends))
+            or any(len(arrays[ends]) != sounds + 1 for ends in ENDS)
             or len(self.peak_times) != len(self.peak_bins)
             or int(self.directory[0]) != 0
             or (np.diff(self.directory.astype(np.int64)) < 0).any()
@@ -144,6 +153,7 @@ class Segment:
             or int(self.peak_ends[-1]) != len(self.peak_times)
             or int(self.text_ends[-1]) != len(self.texts)
             or int(self.sign_ends[-1]) != len(self.all_signs)
+            or int(self.bass_ends[-1]) != len(self.bass)
         ):
             raise IndexCorrupt(f"{self.name}: tables that do not fit together")
 

@@ -37,12 +37,13 @@ class _Rows:
     peak_times: list[npt.NDArray[np.uint32]]
     peak_bins: list[npt.NDArray[np.uint16]]
     signs: list[npt.NDArray[np.uint8]]
+    bass: list[npt.NDArray[np.uint64]]
     dropped: int = 0
 
 
 def rows_of(sounds: Iterable[tuple[SoundEntry, Fingerprint]]) -> _Rows:
     """What a segment keeps of these sounds."""
-    rows = _Rows([], [], [], [], [], [])
+    rows = _Rows([], [], [], [], [], [], [])
     for entry, fingerprint in sounds:
         rows.entries.append(entry)
         rows.hashes.append(fingerprint.hashes)
@@ -50,6 +51,7 @@ def rows_of(sounds: Iterable[tuple[SoundEntry, Fingerprint]]) -> _Rows:
         rows.peak_times.append(fingerprint.reference.times)
         rows.peak_bins.append(fingerprint.reference.bins)
         rows.signs.append(fingerprint.signs)
+        rows.bass.append(fingerprint.bass)
     return rows
 
 
@@ -98,6 +100,8 @@ def write_segment(path: Path, rows: _Rows) -> None:
         "peak_bins": _concatenate(rows.peak_bins, np.uint16),
         "sign_ends": np.cumsum([0] + [len(signs) for signs in rows.signs], dtype=np.int64),
         "signs": _concatenate(rows.signs, np.uint8),
+        "bass_ends": np.cumsum([0] + [len(bass) for bass in rows.bass], dtype=np.int64),
+        "bass": _concatenate(rows.bass, np.uint64),
     }
     metadata = {"format": FORMAT, "dropped": rows.dropped + dropped, "crc32": checksum(arrays)}
     save_file(arrays, path, metadata={key: str(value) for key, value in metadata.items()})

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from models.soundid.bass import NO_BASS, Bass
 from models.soundid.jit import compiled
 from models.soundid.segment import LINE_STEP, Segment, SoundEntry
 
@@ -61,6 +63,31 @@ class Postings:
     times: npt.NDArray[np.int32]
 
 
+class BassLine(Protocol):
+    """The bass of several sounds, one after the other."""
+
+    @property
+    def words(self) -> npt.NDArray[np.uint64]:
+        """As in `bass.bass`."""
+
+    @property
+    def sounds(self) -> npt.NDArray[np.int64]:
+        """Their numbers in the view."""
+
+    @property
+    def starts(self) -> npt.NDArray[np.int64]:
+        """The word at which each begins, and the end."""
+
+
+@dataclass(frozen=True)
+class KeptBass:
+    """The `BassLine` of sounds on the disk."""
+
+    words: npt.NDArray[np.uint64]
+    sounds: npt.NDArray[np.int64]
+    starts: npt.NDArray[np.int64]
+
+
 class PairTable(Protocol):
     """The pairs of some sounds, and their peaks: what proposes and refines alignments."""
 
@@ -100,6 +127,9 @@ class IndexView(PairTable, Protocol):
     def signs(self, sound: int) -> npt.NDArray[np.uint8]:
         """Signs of its whitened waveform, see `whitening.signs`."""
 
+    def bass(self, most: int) -> BassLine:
+        """The bass of the sounds that came last, of so many words at most. SHOULD be quick: most matches ask."""
+
     def effects(self, longest: int) -> list[int]:
         """Numbers of the sounds of kind `effect` of so many frames at most. SHOULD be quick: every match asks."""
 
@@ -120,6 +150,7 @@ class DiskView:
     segments: tuple[Segment, ...]
     gone: tuple[frozenset[int], ...]
     """By segment, the numbers of the sounds that were removed."""
+    _bass: dict[int, KeptBass] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def at_hand(self) -> int:
@@ -152,6 +183,32 @@ class DiskView:
         """Signs of its whitened waveform."""
         segment, number = self._locate(sound)
         return segment.signs(number)
+
+    def bass(self, most: int) -> KeptBass:
+        """See `IndexView.bass`; put together once."""
+        if most not in self._bass:
+            sounds: list[int] = []
+            parts: list[Bass] = []
+            room = most
+            for sound, words in self._latest_bass():
+                room -= len(words)
+                if room < 0:
+                    break
+                sounds.append(sound)
+                parts.append(words)
+            ends = np.cumsum([0, *map(len, parts)], dtype=np.int64)
+            self._bass[most] = KeptBass(np.concatenate([NO_BASS, *parts]), np.asarray(sounds, dtype=np.int64), ends)
+        return self._bass[most]
+
+    def _latest_bass(self) -> Iterator[tuple[int, Bass]]:
+        """Number and bass of each sound that has one, the latest first."""
+        first = sum(map(len, self.segments))
+        for segment, gone in zip(reversed(self.segments), reversed(self.gone), strict=True):
+            first -= len(segment)
+            for number in range(len(segment) - 1, -1, -1):
+                words = segment.bass[segment.bass_ends[number] : segment.bass_ends[number + 1]]
+                if len(words) and number not in gone:
+                    yield first + number, words
 
     def effects(self, longest: int) -> list[int]:
         """Numbers of the short effects."""

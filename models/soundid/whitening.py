@@ -8,6 +8,7 @@ the keeping one bit.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 
 import numpy as np
@@ -23,6 +24,7 @@ LOWEST_HZ = 100.0
 TAPS = 129
 FRAME = 512
 """Samples in a frame: 96 ms, half of it new in each."""
+BINS = slice(int(LOWEST_HZ / SIGN_RATE * FRAME), int(CUTOFF_HZ / SIGN_RATE * FRAME))
 LEVEL_S = 5.0
 """Window whose mean power a band is divided by, s."""
 FLOOR = 1e-5
@@ -36,10 +38,55 @@ Signs = npt.NDArray[np.uint8]
 
 
 @cache
-def _lowpass() -> npt.NDArray[np.float32]:
+def lowpass(taps: int, cutoff_hz: float) -> npt.NDArray[np.float32]:
+    """A low-pass filter, float32 [taps]; `taps` MUST be odd."""
     from scipy.signal import firwin
 
-    return np.asarray(firwin(TAPS, CUTOFF_HZ, fs=RATE), dtype=np.float32)
+    return np.asarray(firwin(taps, cutoff_hz, fs=RATE), dtype=np.float32)
+
+
+def decimated(waveform: npt.NDArray[np.float32], taps: npt.NDArray[np.float32], factor: int) -> npt.NDArray[np.float32]:
+    """float32 [ceil(samples / factor)], every so many-th sample of the filtered waveform, without any delay."""
+    from scipy.signal import upfirdn
+
+    # Half the filter is cut from the front.
+    half = len(taps) // 2
+    padded = np.concatenate([waveform, np.zeros(len(taps), dtype=np.float32)])
+    line = upfirdn(np.concatenate([np.zeros(-half % factor, dtype=np.float32), taps]), padded, 1, factor)
+    return np.asarray(line[-(-half // factor) :][: -(-len(waveform) // factor)], dtype=np.float32)
+
+
+def flattened(
+    line: npt.NDArray[np.float32], size: int, rate: float, bins: slice
+) -> Iterator[tuple[int, npt.NDArray[np.complex64]]]:
+    """Spectra of which every bin and every frame says as much as any other, some frames at a time.
+
+    Frame k, of so many samples, begins k - 1 half frames after the line; its window is the root of Hann's.
+
+    Yields:
+        The number of the first frame, and complex64 [frames, bins].
+    """
+    from scipy.fft import rfft
+
+    hop = size // 2
+    window = np.sqrt(np.hanning(size + 1)[:-1]).astype(np.float32)
+    padded = np.concatenate([np.zeros(hop, dtype=np.float32), line, np.zeros(size, dtype=np.float32)])
+    frames = np.lib.stride_tricks.sliding_window_view(padded, size)[::hop]
+    around = int(LEVEL_S * rate / hop / 2)
+    for start in range(0, len(frames), CHUNK_FRAMES):
+        stop = min(start + CHUNK_FRAMES, len(frames))
+        first, last = max(0, start - around), min(len(frames), stop + around)
+        spectrum = rfft(frames[first:last] * window, axis=1)
+        power = spectrum.real**2 + spectrum.imag**2
+        total = np.concatenate([np.zeros((1, power.shape[1])), np.cumsum(power, axis=0, dtype=np.float64)])
+        at = np.arange(start, stop)
+        begin, end = np.maximum(at - around, first) - first, np.minimum(at + around + 1, last) - first
+        level = (total[end] - total[begin]) / (end - begin)[:, None]
+        level = level + FLOOR * level.mean(axis=1, keepdims=True) + 1e-9
+        flat = (spectrum[start - first : stop - first] / np.sqrt(level))[:, bins].astype(np.complex64)
+        # Of the whole spectrum, what lies outside of the bins being nothing.
+        loud = np.sqrt((flat.real**2 + flat.imag**2).sum(axis=1, keepdims=True) / power.shape[1])
+        yield start, flat * (loud + QUIET) ** -FRAME_POWER
 
 
 def whiten(waveform: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -51,42 +98,22 @@ def whiten(waveform: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     Returns:
         float32 [ceil(samples / DECIMATION)], sample k at the time of sample k * `DECIMATION`.
     """
-    from scipy.fft import irfft, rfft
-    from scipy.signal import upfirdn
+    from scipy.fft import irfft
 
-    size = -(-len(waveform) // DECIMATION)
-    if size == 0:
-        return np.zeros(0, dtype=np.float32)
-    # Half the filter is cut from the front, so that it delays nothing.
-    padded = np.concatenate([waveform, np.zeros(TAPS, dtype=np.float32)])
-    low = upfirdn(
-        _lowpass(), np.concatenate([np.zeros(-(TAPS // 2) % DECIMATION, dtype=np.float32), padded]), 1, DECIMATION
-    )
-    low = low[-(-(TAPS // 2) // DECIMATION) :][:size]
+    low = decimated(waveform, lowpass(TAPS, CUTOFF_HZ), DECIMATION)
+    if len(low) == 0:
+        return low
     hop = FRAME // 2
     window = np.sqrt(np.hanning(FRAME + 1)[:-1]).astype(np.float32)
-    padded = np.concatenate([np.zeros(hop, dtype=np.float32), low, np.zeros(FRAME, dtype=np.float32)])
-    frames = np.lib.stride_tricks.sliding_window_view(padded, FRAME)[::hop]
-    bins = slice(int(LOWEST_HZ / SIGN_RATE * FRAME), int(CUTOFF_HZ / SIGN_RATE * FRAME))
-    around = int(LEVEL_S * SIGN_RATE / hop / 2)
-    out = np.zeros((len(frames) + 1) * hop, dtype=np.float32)
-    for start in range(0, len(frames), CHUNK_FRAMES):
-        stop = min(start + CHUNK_FRAMES, len(frames))
-        first, last = max(0, start - around), min(len(frames), stop + around)
-        spectrum = rfft(frames[first:last] * window, axis=1)
-        power = spectrum.real**2 + spectrum.imag**2
-        total = np.concatenate([np.zeros((1, power.shape[1])), np.cumsum(power, axis=0, dtype=np.float64)])
-        at = np.arange(start, stop)
-        begin, end = np.maximum(at - around, first) - first, np.minimum(at + around + 1, last) - first
-        level = (total[end] - total[begin]) / (end - begin)[:, None]
-        level = level + FLOOR * level.mean(axis=1, keepdims=True) + 1e-9
-        flat = np.zeros((stop - start, power.shape[1]), dtype=np.complex64)
-        flat[:, bins] = (spectrum[start - first : stop - first] / np.sqrt(level))[:, bins]
-        loud = np.sqrt((flat.real**2 + flat.imag**2).mean(axis=1, keepdims=True))
-        pieces = irfft(flat * (loud + QUIET) ** -FRAME_POWER, FRAME, axis=1) * window
+    out = np.zeros(len(low) + 3 * FRAME, dtype=np.float32)
+    for start, flat in flattened(low, FRAME, SIGN_RATE, BINS):
+        whole = np.zeros((len(flat), FRAME // 2 + 1), dtype=np.complex64)
+        whole[:, BINS] = flat
+        pieces = irfft(whole, FRAME, axis=1) * window
+        stop = start + len(flat)
         out[start * hop : stop * hop] += pieces[:, :hop].reshape(-1)
         out[(start + 1) * hop : (stop + 1) * hop] += pieces[:, hop:].reshape(-1)
-    return out[hop : hop + size]
+    return out[hop : hop + len(low)]
 
 
 def signs(waveform: npt.NDArray[np.float32]) -> Signs:

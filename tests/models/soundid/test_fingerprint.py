@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
+from models.soundid.bass import BASS_RATE, WORD
 from models.soundid.features import Peaks
 from models.soundid.fingerprint import Fingerprint, FingerprintError, FingerprintObserver
 from models.soundid.pairs import HASH_BITS
@@ -19,6 +20,7 @@ def test_bytes_there_and_back(fingerprints):
         assert (again.hashes == fingerprint.hashes).all()
         assert (again.times == fingerprint.times).all()
         assert (again.signs == fingerprint.signs).all()
+        assert (again.bass == fingerprint.bass).all()
         assert (again.frames, again.duration_s, again.active_s) == (
             fingerprint.frames,
             fingerprint.duration_s,
@@ -83,6 +85,7 @@ def test_flipped_bytes_are_an_error_or_a_fingerprint(data):
 
 
 SMALL_SIGNS = round(4.1 * SIGN_RATE) // 8
+SMALL_BASS = -(-round(4.1 * BASS_RATE) // WORD)
 SMALL = Fingerprint(
     Peaks(np.arange(0, 400, 9, dtype=np.uint32), np.arange(45, dtype=np.uint16) * 20, np.zeros(45, np.uint8)),
     np.arange(SMALL_SIGNS, dtype=np.uint8),
@@ -90,7 +93,19 @@ SMALL = Fingerprint(
     4.1,
     4.0,
     4.0,
+    np.arange(SMALL_BASS, dtype=np.uint64),
 ).to_bytes()
+
+
+def test_one_of_before_the_bass_was_kept_is_read_without():
+    observed = {**Fingerprint.from_bytes(SMALL).observation(), "format": 2}
+    del observed["bass"]
+    made = Fingerprint.from_observation(observed)
+    assert len(made.bass) == 0
+    assert (made.hashes == Fingerprint.from_bytes(SMALL).hashes).all()
+    again = Fingerprint.from_bytes(made.to_bytes())
+    assert (again.signs == made.signs).all()
+    assert len(again.bass) == 0
 
 
 def _observed(**changes):
@@ -102,7 +117,7 @@ def _observed(**changes):
     [
         {"error": "boom"},
         {"format": 1},
-        {"format": 3},
+        {"format": 4},
         {"format": None},
         {"frames": -1},
         {"frames": 10},
@@ -127,6 +142,11 @@ def _observed(**changes):
         {"signs": np.uint8(1)},
         {"signs": None},
         {"signs": b"\0" * SMALL_SIGNS},
+        {"bass": np.zeros(SMALL_BASS - 2, np.uint64)},
+        {"bass": np.zeros(SMALL_BASS + 2, np.uint64)},
+        {"bass": np.zeros(8 * SMALL_BASS, np.uint8)},
+        {"bass": np.zeros((SMALL_BASS, 1), np.uint64)},
+        {"bass": None},
     ],
 )
 def test_a_hostile_observation_is_refused(changes):

@@ -6,6 +6,8 @@ import sys
 import textwrap
 import threading
 import time
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +32,9 @@ def small(seed, peaks=60):
     bins = rng.integers(8, 1470, peaks).astype(np.uint16)
     frames = int(times[-1]) + 1
     signs = rng.integers(0, 256, int(frames / 100 * SIGN_RATE) // 8).astype(np.uint8)
+    bass = rng.integers(0, 2**64, -(-frames // 25), dtype=np.uint64)
     duration = frames / 100
-    return Fingerprint(Peaks(times, bins, np.zeros(peaks, np.uint8)), signs, frames, duration, duration, duration)
+    return Fingerprint(Peaks(times, bins, np.zeros(peaks, np.uint8)), signs, frames, *[duration] * 3, bass)
 
 
 def sound(number, seed=None):
@@ -39,8 +42,10 @@ def sound(number, seed=None):
 
 
 def held(index):
-    """Everything an index holds of its sounds, by sound id: entry, peaks and signs."""
+    """Everything an index holds of its sounds, by sound id: entry, peaks, signs and bass."""
     view = index.view()
+    line = view.bass(10**6)
+    bass = {int(s): line.words[a:b].tolist() for s, (a, b) in zip(line.sounds, pairwise(line.starts), strict=True)}
     answer = {}
     first = 0
     for segment, gone in zip(view.segments, view.gone, strict=True):
@@ -48,7 +53,8 @@ def held(index):
             if number not in gone:
                 entry = view.entry(first + number)
                 times, bins = view.peaks(first + number)
-                answer[entry.sound_id] = (entry, times.tolist(), bins.tolist(), view.signs(first + number).tolist())
+                signs = view.signs(first + number).tolist()
+                answer[entry.sound_id] = (entry, times.tolist(), bins.tolist(), signs, bass[first + number])
         first += len(segment)
     return answer
 
@@ -81,11 +87,35 @@ def test_lookup_gives_what_went_in(tmp_path):
         assert f"s_{number}" in index
         assert found(index, small(number)) == {f"s_{number}"}
     assert found(index, small(999)) == set()
-    entry, times, bins, signs = held(index)["s_7"]
+    entry, times, bins, signs, bass = held(index)["s_7"]
     assert entry == SoundEntry(7, "s_7", "song", "Title 7 é", small(7).frames)
     assert times == small(7).reference.times.tolist()
     assert bins == small(7).reference.bins.tolist()
     assert signs == small(7).signs.tolist()
+    assert bass == small(7).bass.tolist()
+
+
+def test_the_bass_of_what_came_last(tmp_path):
+    index = DiskIndex(tmp_path)
+    assert index.view().bass(1000).starts.tolist() == [0]
+    for number in range(1, 7):
+        index.add([sound(number)])
+    index.remove("s_5")
+    view = index.view()
+    assert len(view.segments) > 1
+    room = len(small(6).bass) + len(small(4).bass) + len(small(3).bass)
+    line = view.bass(room)
+    assert [view.entry(int(number)).sound_id for number in line.sounds] == ["s_6", "s_4", "s_3"]
+    assert line.words.tolist() == [*small(6).bass.tolist(), *small(4).bass.tolist(), *small(3).bass.tolist()]
+    assert line.starts[-1] == room
+    assert view.bass(room) is line
+    assert len(view.bass(room - 1).sounds) == 2
+
+
+def test_a_sound_without_bass_is_left_out_of_it(tmp_path):
+    index = DiskIndex(tmp_path)
+    index.add([sound(1), (2, "s_2", "song", None, replace(small(2), bass=np.zeros(0, np.uint64))), sound(3)])
+    assert index.view().bass(1000).sounds.tolist() == [2, 0]
 
 
 def test_postings_equal_a_plain_dictionary(tmp_path):
@@ -390,9 +420,9 @@ def test_a_broken_or_future_manifest_says_how_to_mend(tmp_path, manifest):
 def test_a_future_segment_is_refused(tmp_path):
     path = _one(tmp_path)
     data = path.read_bytes()
-    assert b'"format":"2"' in data
-    path.write_bytes(data.replace(b'"format":"2"', b'"format":"3"'))
-    with pytest.raises(IndexCorrupt, match="format 3"):
+    assert b'"format":"3"' in data
+    path.write_bytes(data.replace(b'"format":"3"', b'"format":"4"'))
+    with pytest.raises(IndexCorrupt, match="format 4"):
         DiskIndex(tmp_path)
 
 

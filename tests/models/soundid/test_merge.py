@@ -14,7 +14,8 @@ def fingerprint(seed, peaks=80):
     times = np.cumsum(rng.integers(3, 9, peaks)).astype(np.uint32)
     bins = rng.integers(8, 1470, peaks).astype(np.uint16)
     signs = rng.integers(0, 256, int(rng.integers(0, 90))).astype(np.uint8)
-    return Fingerprint(Peaks(times, bins, np.zeros(peaks, np.uint8)), signs, int(times[-1]) + 1, 1.0, 1.0, 1.0)
+    bass = rng.integers(0, 2**64, int(rng.integers(0, 9)), dtype=np.uint64)
+    return Fingerprint(Peaks(times, bins, np.zeros(peaks, np.uint8)), signs, int(times[-1]) + 1, 1.0, 1.0, 1.0, bass)
 
 
 def entries(numbers):

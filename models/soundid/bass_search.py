@@ -1,0 +1,137 @@
+"""Where in a catalogue the bass of an upload is found: compared with every place there is, without any index.
+
+At the right place it tells a track from any other; whether it is the same recording is for `coherence` to say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from models.soundid.bass import BASS_RATE, WORD, Bass
+from models.soundid.features import HOP_S
+from models.soundid.jit import compiled
+from models.soundid.view import BassLine
+
+SAMPLES_PER_FRAME = BASS_RATE * HOP_S
+MOST_WORDS = int(24 * 3600 * BASS_RATE) // WORD
+"""A day of sound is searched, 2.7 MB: the time that it takes grows with the catalogue, and no other step's does."""
+MIN_SAMPLES = 250
+"""Two seconds: of less an upload is not asked about."""
+STANDS_OUT = 2.0
+"""Power from which on an alignment is proposed, in units of what one of `CHANCE` words of a catalogue has by chance."""
+CHANCE = 1000
+LEAST_CHANCE = 10.0
+"""Random bits have so much, in units of the mean: ln(`CHANCE` words of 16 places that differ)."""
+PROPOSED = 4
+"""Alignments that are proposed at most."""
+APART = 2
+"""Words to either side of a better alignment in which no other is looked for."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A place in the catalogue at which the bass of an upload stands out.
+
+    Attributes:
+        power: of the correlation, in units of chance, see `STANDS_OUT`.
+        sound: number in the view.
+        offset: frame of the sound at the upload's beginning.
+    """
+
+    power: float
+    sound: int
+    offset: float
+
+
+def search(line: BassLine, played: Bass, low: float, high: float) -> list[Heard]:
+    """Where in the catalogue frames [low, high) of an upload stand out by their bass, as they are, the best first.
+
+    Args:
+        line: the catalogue's bass.
+        played: the upload's.
+        low: first frame.
+        high: last frame, which is not of it.
+    """
+    first = round(low * SAMPLES_PER_FRAME)
+    asked = np.unpackbits(played.astype("<u8").view(np.uint8), bitorder="little")
+    asked = asked[2 * first : 2 * round(high * SAMPLES_PER_FRAME)]
+    samples = len(asked) // 2
+    if samples < MIN_SAMPLES or len(line.sounds) == 0:
+        return []
+    turned = np.stack([1 - asked[1::2], asked[::2]], axis=1).reshape(-1)
+    forms = np.stack([_shifted(asked), _shifted(turned)])
+    # An upload may begin before a sound does, and end after it.
+    around = np.zeros(forms.shape[1], dtype=np.uint64)
+    power, shift = _powers(np.concatenate([around, line.words, around]), forms)
+    # By the middle of the upload it is told which sound a place is in.
+    middle = len(around) + 1 - samples // 2 // WORD
+    chance = _chance(power, line.starts + middle, 2.0 * 64 * forms.shape[1])
+    found: list[Heard] = []
+    taken: list[int] = []
+    outstanding = np.flatnonzero(power >= STANDS_OUT * chance)
+    for word in map(int, outstanding[np.argsort(-power[outstanding])]):
+        if len(found) == PROPOSED:
+            break
+        if any(abs(word - other) <= APART for other in taken):
+            continue
+        taken.append(word)
+        at = int(np.searchsorted(line.starts, word - middle, side="right")) - 1
+        if 0 <= at < len(line.sounds):
+            begin = (word - len(around) - 1) * WORD + 1 + int(shift[word])
+            offset = (begin - first - int(line.starts[at]) * WORD) / SAMPLES_PER_FRAME
+            found.append(Heard(float(power[word]) / chance, int(line.sounds[at]), offset))
+    return found
+
+
+def _chance(power: npt.NDArray[np.int64], starts: npt.NDArray[np.int64], mean: float) -> float:
+    """What one of `CHANCE` words has by chance: of the sounds but the one where the power is greatest. Of random bits
+    a power is `mean` on average."""
+    at = int(np.searchsorted(starts, power.argmax(), side="right"))
+    begin, end = starts[max(0, at - 1)], starts[min(at, len(starts) - 1)]
+    others = np.concatenate([power[: max(0, begin)], power[max(0, end) :]])
+    rank = len(others) // CHANCE + 1
+    return max(LEAST_CHANCE * mean, float(np.partition(others, -rank)[-rank]) if len(others) else 0.0)
+
+
+def _shifted(bits: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
+    """uint64 [words, `WORD`]: whole words of the bits, those at n beginning `WORD` - 1 - n samples after the first."""
+    words = (len(bits) - 2 * (WORD - 1)) // 64
+    begins = [2 * (WORD - 1 - shift) for shift in range(WORD)]
+    packed = np.packbits([bits[begin : begin + 64 * words] for begin in begins], axis=1, bitorder="little")
+    return np.ascontiguousarray(packed.view("<u8").T).astype(np.uint64)
+
+
+@compiled
+def _powers(
+    line: npt.NDArray[np.uint64], forms: npt.NDArray[np.uint64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """For each word of the line the greatest power of those of the shifts that begin there, and which."""
+    one, two, four = np.uint64(0x5555555555555555), np.uint64(0x3333333333333333), np.uint64(0x0F0F0F0F0F0F0F0F)
+    all_bytes = np.uint64(0x0101010101010101)
+    _, size, shifts = forms.shape
+    bits = 64 * size
+    places = len(line) - size + 1
+    power, shift = np.zeros(places, np.int64), np.zeros(places, np.int64)
+    differing = np.zeros((2, shifts), np.uint64)
+    for place in range(places):
+        differing[:] = 0
+        for word in range(size):
+            here = line[place + word]
+            for form in range(2):
+                for by in range(shifts):
+                    # Compilers know this for a count of bits, and processors have an instruction for that.
+                    x = here ^ forms[form, word, by]
+                    x = x - ((x >> np.uint64(1)) & one)
+                    x = (x & two) + ((x >> np.uint64(2)) & two)
+                    x = (x + (x >> np.uint64(4))) & four
+                    differing[form, by] += (x * all_bytes) >> np.uint64(56)
+        for by in range(shifts):
+            real = bits - 2 * np.int64(differing[0, by])
+            imaginary = bits - 2 * np.int64(differing[1, by])
+            both = real * real + imaginary * imaginary
+            if both > power[place]:
+                power[place], shift[place] = both, by
+    return power, shift
