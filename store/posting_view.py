@@ -20,6 +20,8 @@ CLASSES_PER_DOUBLING = 4
 """Classes of what a hash is worth: as fine as the servers' classes of how many postings it has."""
 AT_HAND = 24
 """Sounds that may be fetched on the chance that one of them is the right one: each is some 0.2 MB."""
+BASS_WORDS = 337_500
+"""Words of bass that are fetched at most, 2.7 MB: a day of sound."""
 FRAMES_PER_WORD = 25.6
 """Frames that a word of a sound's bass holds: two bits for every 8 ms."""
 LOG_ENTRY = np.dtype([("number", "<u8"), ("frames", "<u4"), ("effect", "u1")])
@@ -241,6 +243,7 @@ class ValkeyView:
 
     def bass(self, most: int) -> FoundBass:
         """The bass of the sounds that came last, of so many words at most; read once, and then what is new."""
+        most = min(most, BASS_WORDS)
         if most not in self._bass:
             lengths = np.ceil(self.catalogue.lengths[::-1] / FRAMES_PER_WORD).astype(np.int64) + 1
             latest = len(self) - 1 - np.arange(int(np.searchsorted(np.cumsum(lengths), most, side="right")))

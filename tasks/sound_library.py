@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from models.soundid.fingerprint import Fingerprint, FingerprintError
 from models.soundid.index import Added, DiskIndex
@@ -15,6 +15,9 @@ from models.soundid.uses import SoundMatch
 from models.soundid.view import SoundIndex
 from store.sound_postings import ValkeyIndex
 from store.store import SoundRow
+
+if TYPE_CHECKING:
+    import torch
 
 log = logging.getLogger(__name__)
 
@@ -62,11 +65,17 @@ class SoundLibrary:
 
     Args:
         place: see `IndexPlace`.
+        device: where networks run; a GPU compares an upload's bass with a whole catalogue's.
     """
 
-    def __init__(self, place: IndexPlace) -> None:
+    def __init__(self, place: IndexPlace, device: torch.device | None = None) -> None:
         self.index = open_index(place)
-        self._matcher = Matcher(self.index)
+        compare = None
+        if device is not None and device.type == "cuda":
+            from models.soundid.bass_matmul import MatrixProducts  # torch: a command that lists sounds needs none
+
+            compare = MatrixProducts(device)
+        self._matcher = Matcher(self.index, compare)
         self._syncing = threading.Lock()
 
     def warm(self) -> None:

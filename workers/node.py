@@ -13,6 +13,7 @@ from typing import Any
 
 from celery import Celery
 
+from models.serving.device import choose_device
 from store.artifacts import ArtifactStore
 from store.push import StreamPusher
 from store.store import Store, StoreError
@@ -73,7 +74,7 @@ class Node:
             settings.worker.lease_s,
             longest_s=LONGEST_JOBS * settings.job_deadline_s,
         )
-        self.library = SoundLibrary(settings.index)
+        self.library = SoundLibrary(settings.index, choose_device(settings.models.device))
         self.library.sync(self.store)
         self.library.warm()
         worker = settings.worker

@@ -6,6 +6,7 @@ At the right place it tells a track from any other; whether it is the same recor
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,8 @@ from models.soundid.view import BassLine
 
 SAMPLES_PER_FRAME = BASS_RATE * HOP_S
 MOST_WORDS = int(24 * 3600 * BASS_RATE) // WORD
-"""A day of sound is searched, 2.7 MB: the time that it takes grows with the catalogue, and no other step's does."""
+"""A day of sound is compared on a CPU, 2.7 MB: the time that it takes grows with the catalogue, and no other step's
+does."""
 MIN_SAMPLES = 250
 """Two seconds: of less an upload is not asked about."""
 STANDS_OUT = 2.0
@@ -46,7 +48,43 @@ class Heard:
     offset: float
 
 
-def search(line: BassLine, played: Bass, low: float, high: float) -> list[Heard]:
+@dataclass(frozen=True)
+class Strongest:
+    """The places of a line at which the power is greatest, the greatest first.
+
+    A place is where a word of the upload would lie: place k is word k of the line less the words that are asked.
+
+    Attributes:
+        places: int64 [places].
+        power: float64 [places], the greatest of the `WORD` samples of each.
+        shift: int64 [places], which of them.
+        all: places that there are.
+    """
+
+    places: npt.NDArray[np.int64]
+    power: npt.NDArray[np.float64]
+    shift: npt.NDArray[np.int64]
+    all: int
+
+
+class Comparison(Protocol):
+    """Compares an upload with everywhere on a line. MUST be safe to call from many threads."""
+
+    @property
+    def most_words(self) -> int:
+        """Words of a catalogue that it is asked to compare."""
+
+    def __call__(self, line: BassLine, forms: npt.NDArray[np.uint64], most: int) -> Strongest:
+        """The `most` places with the greatest power.
+
+        Args:
+            line: the catalogue.
+            forms: uint64 [2, words, `WORD`], the upload's words at each shift, and a quarter of a turn on.
+            most: places that are wanted.
+        """
+
+
+def search(line: BassLine, played: Bass, low: float, high: float, compare: Comparison) -> list[Heard]:
     """Where in the catalogue frames [low, high) of an upload stand out by their bass, as they are, the best first.
 
     Args:
@@ -54,6 +92,7 @@ def search(line: BassLine, played: Bass, low: float, high: float) -> list[Heard]
         played: the upload's.
         low: first frame.
         high: last frame, which is not of it.
+        compare: how they are compared.
     """
     first = round(low * SAMPLES_PER_FRAME)
     asked = np.unpackbits(played.astype("<u8").view(np.uint8), bitorder="little")
@@ -63,37 +102,26 @@ def search(line: BassLine, played: Bass, low: float, high: float) -> list[Heard]
         return []
     turned = np.stack([1 - asked[1::2], asked[::2]], axis=1).reshape(-1)
     forms = np.stack([_shifted(asked), _shifted(turned)])
-    # An upload may begin before a sound does, and end after it.
-    around = np.zeros(forms.shape[1], dtype=np.uint64)
-    power, shift = _powers(np.concatenate([around, line.words, around]), forms)
+    words = forms.shape[1]
+    strongest = compare(line, forms, len(line.words) // CHANCE + int(np.diff(line.starts).max()) + 1)
     # By the middle of the upload it is told which sound a place is in.
-    middle = len(around) + 1 - samples // 2 // WORD
-    chance = _chance(power, line.starts + middle, 2.0 * 64 * forms.shape[1])
+    middle = strongest.places - words - 1 + samples // 2 // WORD
+    within = np.searchsorted(line.starts, middle, side="right") - 1
+    # What one of so many words has by chance: of the sounds but the one where the power is greatest.
+    others = strongest.power[within != within[0]]
+    rank = strongest.all // CHANCE
+    chance = max(LEAST_CHANCE * 2 * 64 * words, float(others[rank]) if rank < len(others) else 0.0)
     found: list[Heard] = []
     taken: list[int] = []
-    outstanding = np.flatnonzero(power >= STANDS_OUT * chance)
-    for word in map(int, outstanding[np.argsort(-power[outstanding])]):
-        if len(found) == PROPOSED:
+    for place, power, shift, at in zip(strongest.places, strongest.power, strongest.shift, within, strict=True):
+        if power < STANDS_OUT * chance or len(found) == PROPOSED:
             break
-        if any(abs(word - other) <= APART for other in taken):
-            continue
-        taken.append(word)
-        at = int(np.searchsorted(line.starts, word - middle, side="right")) - 1
-        if 0 <= at < len(line.sounds):
-            begin = (word - len(around) - 1) * WORD + 1 + int(shift[word])
-            offset = (begin - first - int(line.starts[at]) * WORD) / SAMPLES_PER_FRAME
-            found.append(Heard(float(power[word]) / chance, int(line.sounds[at]), offset))
+        if 0 <= at < len(line.sounds) and line.sounds[at] >= 0 and all(abs(place - other) > APART for other in taken):
+            taken.append(place)
+            begin = (place - words - 1) * WORD + 1 + shift
+            offset = (begin - first - line.starts[at] * WORD) / SAMPLES_PER_FRAME
+            found.append(Heard(float(power) / chance, int(line.sounds[at]), float(offset)))
     return found
-
-
-def _chance(power: npt.NDArray[np.int64], starts: npt.NDArray[np.int64], mean: float) -> float:
-    """What one of `CHANCE` words has by chance: of the sounds but the one where the power is greatest. Of random bits
-    a power is `mean` on average."""
-    at = int(np.searchsorted(starts, power.argmax(), side="right"))
-    begin, end = starts[max(0, at - 1)], starts[min(at, len(starts) - 1)]
-    others = np.concatenate([power[: max(0, begin)], power[max(0, end) :]])
-    rank = len(others) // CHANCE + 1
-    return max(LEAST_CHANCE * mean, float(np.partition(others, -rank)[-rank]) if len(others) else 0.0)
 
 
 def _shifted(bits: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
@@ -102,6 +130,22 @@ def _shifted(bits: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
     begins = [2 * (WORD - 1 - shift) for shift in range(WORD)]
     packed = np.packbits([bits[begin : begin + 64 * words] for begin in begins], axis=1, bitorder="little")
     return np.ascontiguousarray(packed.view("<u8").T).astype(np.uint64)
+
+
+class CountedBits:
+    """On the CPU: bits that differ are counted. 4 ms for an hour of sound and 8 s of an upload."""
+
+    most_words = MOST_WORDS
+
+    def __call__(self, line: BassLine, forms: npt.NDArray[np.uint64], most: int) -> Strongest:
+        """See `Comparison`."""
+        # An upload may begin before a sound does, and end after it.
+        around = np.zeros(forms.shape[1], dtype=np.uint64)
+        power, shift = _powers(np.concatenate([around, line.words, around]), forms)
+        most = min(most, len(power))
+        places = np.argpartition(power, -most)[-most:]
+        places = places[np.argsort(-power[places], kind="stable")]
+        return Strongest(places, power[places].astype(np.float64), shift[places], len(power))
 
 
 @compiled

@@ -22,7 +22,7 @@ from dataclasses import replace
 import numpy as np
 
 from models.soundid.acceptance import COHERENT, odds_by_peaks, odds_by_phase
-from models.soundid.bass_search import MOST_WORDS, search
+from models.soundid.bass_search import Comparison, CountedBits, search
 from models.soundid.coherence import SAMPLES_PER_FRAME, Waveform
 from models.soundid.effects import Effects
 from models.soundid.faint import JUDGED, faint
@@ -74,10 +74,16 @@ SURE = 5.25
 
 
 class Matcher:
-    """Finds known sounds. Safe to call from many threads, if its index is."""
+    """Finds known sounds. Safe to call from many threads, if its index is.
 
-    def __init__(self, index: SoundIndex) -> None:
+    Args:
+        index: where they are known.
+        compare: how the bass of an upload is compared with the catalogue's.
+    """
+
+    def __init__(self, index: SoundIndex, compare: Comparison | None = None) -> None:
         self._index = index
+        self._compare = compare or CountedBits()
         self._effects: Effects | None = None
 
     def warm(self) -> None:
@@ -88,7 +94,7 @@ class Matcher:
         with tempfile.TemporaryDirectory() as folder:
             index = DiskIndex(folder)
             index.add([(1, "warm", "song", None, sound)])
-            Matcher(index).match(sound)
+            Matcher(index, self._compare).match(sound)
 
     def match(
         self, fingerprint: Fingerprint, without: Collection[str] = (), as_it_is: bool = False
@@ -103,7 +109,7 @@ class Matcher:
         view = self._index.view()
         if view.frames == 0 or fingerprint.frames == 0:
             return []
-        search = _Search(view, fingerprint, without, () if as_it_is else bank())
+        search = _Search(view, fingerprint, without, () if as_it_is else bank(), self._compare)
         if len(fingerprint.peaks) >= MIN_PEAKS:
             for start in range(0, max(1, fingerprint.frames - (BLOCK_FRAMES - STEP_FRAMES)), STEP_FRAMES):
                 if len(search.uses) >= MAX_MATCHES:
@@ -128,9 +134,14 @@ class _Search:
     """The search of one upload."""
 
     def __init__(
-        self, view: IndexView, fingerprint: Fingerprint, without: Collection[str], playings: Sequence[Playing]
+        self,
+        view: IndexView,
+        fingerprint: Fingerprint,
+        without: Collection[str],
+        playings: Sequence[Playing],
+        compare: Comparison,
     ) -> None:
-        self._view, self._fingerprint = view, fingerprint
+        self._view, self._fingerprint, self._compare = view, fingerprint, compare
         self._without, self._playings = without, playings
         self._peaks = fingerprint.peaks
         self._grid = Grid(fingerprint.peaks, fingerprint.frames)
@@ -223,7 +234,8 @@ class _Search:
     def _found_by_bass(self, low: int, high: int) -> None:
         """Find the use whose bass is left."""
         if self._playings and not self._covered(low, high):
-            heard = search(self._view.bass(MOST_WORDS), self._fingerprint.bass, low, high)
+            line = self._view.bass(self._compare.most_words)
+            heard = search(line, self._fingerprint.bass, low, high, self._compare)
             alignments = [Alignment(one.sound, 1.0, 0.0, one.offset, 0.0, AS_IT_IS) for one in heard]
             self._take_best(alignments, low, high, [one.power for one in heard])
 

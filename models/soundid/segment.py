@@ -154,6 +154,7 @@ class Segment:
             or int(self.text_ends[-1]) != len(self.texts)
             or int(self.sign_ends[-1]) != len(self.all_signs)
             or int(self.bass_ends[-1]) != len(self.bass)
+            or (np.diff(self.bass_ends, prepend=0) < 0).any()
         ):
             raise IndexCorrupt(f"{self.name}: tables that do not fit together")
 

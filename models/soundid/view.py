@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
@@ -10,7 +9,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from models.soundid.bass import NO_BASS, Bass
+from models.soundid.bass import NO_BASS
 from models.soundid.jit import compiled
 from models.soundid.segment import LINE_STEP, Segment, SoundEntry
 
@@ -72,7 +71,7 @@ class BassLine(Protocol):
 
     @property
     def sounds(self) -> npt.NDArray[np.int64]:
-        """Their numbers in the view."""
+        """Their numbers in the view; -1: one that was removed."""
 
     @property
     def starts(self) -> npt.NDArray[np.int64]:
@@ -187,28 +186,22 @@ class DiskView:
     def bass(self, most: int) -> KeptBass:
         """See `IndexView.bass`; put together once."""
         if most not in self._bass:
-            sounds: list[int] = []
-            parts: list[Bass] = []
-            room = most
-            for sound, words in self._latest_bass():
-                room -= len(words)
-                if room < 0:
+            words, sounds, lengths = [NO_BASS], [np.zeros(0, np.int64)], [np.zeros(1, np.int64)]
+            room, first = most, sum(map(len, self.segments))
+            for segment, gone in zip(reversed(self.segments), reversed(self.gone), strict=True):
+                first -= len(segment)
+                ends = segment.bass_ends
+                begin = int(np.searchsorted(ends, ends[-1] - room))
+                numbers = np.arange(begin, len(segment))
+                words.append(segment.bass[ends[begin] :])
+                sounds.append(np.where(np.isin(numbers, list(gone)), -1, first + numbers))
+                lengths.append(np.diff(ends[begin:]))
+                room -= len(words[-1])
+                if begin:
                     break
-                sounds.append(sound)
-                parts.append(words)
-            ends = np.cumsum([0, *map(len, parts)], dtype=np.int64)
-            self._bass[most] = KeptBass(np.concatenate([NO_BASS, *parts]), np.asarray(sounds, dtype=np.int64), ends)
+            starts = np.cumsum(np.concatenate(lengths))
+            self._bass[most] = KeptBass(np.concatenate(words), np.concatenate(sounds), starts)
         return self._bass[most]
-
-    def _latest_bass(self) -> Iterator[tuple[int, Bass]]:
-        """Number and bass of each sound that has one, the latest first."""
-        first = sum(map(len, self.segments))
-        for segment, gone in zip(reversed(self.segments), reversed(self.gone), strict=True):
-            first -= len(segment)
-            for number in range(len(segment) - 1, -1, -1):
-                words = segment.bass[segment.bass_ends[number] : segment.bass_ends[number + 1]]
-                if len(words) and number not in gone:
-                    yield first + number, words
 
     def effects(self, longest: int) -> list[int]:
         """Numbers of the short effects."""
