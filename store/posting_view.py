@@ -254,6 +254,10 @@ class ValkeyView:
             self._bass[most] = FoundBass(words, latest[known].astype(np.int64), ends)
         return self._bass[most]
 
+    def bass_tables(self) -> list[Any]:
+        """None: what `bass` has not would have to be fetched sound by sound."""
+        return []
+
     def effects(self, longest: int) -> list[int]:
         """Numbers of the sounds of kind `effect` of so many frames at most."""
         return [int(sound) for sound in np.flatnonzero(self.catalogue.effect & (self.catalogue.lengths <= longest))]

@@ -6,7 +6,7 @@ At the right place it tells a track from any other; whether it is the same recor
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -29,8 +29,8 @@ LEAST_CHANCE = 10.0
 """Random bits have so much, in units of the mean: ln(`CHANCE` words of 16 places that differ)."""
 PROPOSED = 4
 """Alignments that are proposed at most."""
-APART = 2
-"""Words to either side of a better alignment in which no other is looked for."""
+APART = 50.0
+"""Frames to either side of a better place in which no other of the same sound is looked for."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,21 @@ class Heard:
     power: float
     sound: int
     offset: float
+
+
+@dataclass(frozen=True)
+class Question:
+    """A part of an upload.
+
+    Attributes:
+        first: its first complex sample.
+        samples: how many it has.
+        forms: uint64 [2, words, `WORD`], its words at each shift, and a quarter of a turn on.
+    """
+
+    first: int
+    samples: int
+    forms: npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
@@ -79,7 +94,7 @@ class Comparison(Protocol):
 
         Args:
             line: the catalogue.
-            forms: uint64 [2, words, `WORD`], the upload's words at each shift, and a quarter of a turn on.
+            forms: see `Question`.
             most: places that are wanted.
         """
 
@@ -94,33 +109,61 @@ def search(line: BassLine, played: Bass, low: float, high: float, compare: Compa
         high: last frame, which is not of it.
         compare: how they are compared.
     """
-    first = round(low * SAMPLES_PER_FRAME)
-    asked = np.unpackbits(played.astype("<u8").view(np.uint8), bitorder="little")
-    asked = asked[2 * first : 2 * round(high * SAMPLES_PER_FRAME)]
-    samples = len(asked) // 2
-    if samples < MIN_SAMPLES or len(line.sounds) == 0:
+    question = asked(played, low, high)
+    if question is None or len(line.sounds) == 0:
         return []
-    turned = np.stack([1 - asked[1::2], asked[::2]], axis=1).reshape(-1)
-    forms = np.stack([_shifted(asked), _shifted(turned)])
-    words = forms.shape[1]
-    strongest = compare(line, forms, len(line.words) // CHANCE + int(np.diff(line.starts).max()) + 1)
+    words = question.forms.shape[1]
+    most = len(line.words) // CHANCE + int(np.diff(line.starts).max()) + 1
+    strongest = compare(line, question.forms, most)
     # By the middle of the upload it is told which sound a place is in.
-    middle = strongest.places - words - 1 + samples // 2 // WORD
+    middle = strongest.places - words - 1 + question.samples // 2 // WORD
     within = np.searchsorted(line.starts, middle, side="right") - 1
-    # What one of so many words has by chance: of the sounds but the one where the power is greatest.
-    others = strongest.power[within != within[0]]
-    rank = strongest.all // CHANCE
-    chance = max(LEAST_CHANCE * 2 * 64 * words, float(others[rank]) if rank < len(others) else 0.0)
+    known = (within >= 0) & (within < len(line.sounds))
+    within = np.clip(within, 0, len(line.sounds) - 1)
+    sounds = np.where(known, line.sounds[within], -1)
+    begins = (strongest.places - words - 1) * WORD + 1 + strongest.shift
+    offsets = (begins - question.first - line.starts[within] * WORD) / SAMPLES_PER_FRAME
+    return outstanding(strongest.power, sounds, offsets, strongest.all // CHANCE, question)
+
+
+def asked(played: Bass, low: float, high: float) -> Question | None:
+    """Frames [low, high) of an upload, ready to be compared; None: too little."""
+    first = round(low * SAMPLES_PER_FRAME)
+    bits = np.unpackbits(played.astype("<u8").view(np.uint8), bitorder="little")
+    bits = bits[2 * first : 2 * round(high * SAMPLES_PER_FRAME)]
+    if len(bits) < 2 * MIN_SAMPLES:
+        return None
+    turned = np.stack([1 - bits[1::2], bits[::2]], axis=1).reshape(-1)
+    return Question(first, len(bits) // 2, np.stack([_shifted(bits), _shifted(turned)]))
+
+
+def outstanding(
+    power: npt.NDArray[Any],
+    sounds: npt.NDArray[np.int64],
+    offsets: npt.NDArray[np.float64],
+    rank: int,
+    question: Question,
+) -> list[Heard]:
+    """The places that stand out, of one sound not the same twice.
+
+    Args:
+        power: of places, the greatest first.
+        sounds: that they are in; -1: in none.
+        offsets: frame of the sound at the upload's beginning.
+        rank: of the greatest power that chance has, among those of other sounds than the first place's.
+        question: what was asked.
+    """
+    if len(power) == 0:
+        return []
+    others = power[sounds != sounds[0]]
+    mean = 2 * 64 * question.forms.shape[1]
+    chance = max(LEAST_CHANCE * mean, float(others[rank]) if rank < len(others) else 0.0)
     found: list[Heard] = []
-    taken: list[int] = []
-    for place, power, shift, at in zip(strongest.places, strongest.power, strongest.shift, within, strict=True):
-        if power < STANDS_OUT * chance or len(found) == PROPOSED:
+    for one, sound, offset in zip(power, sounds, offsets, strict=True):
+        if one < STANDS_OUT * chance or len(found) == PROPOSED:
             break
-        if 0 <= at < len(line.sounds) and line.sounds[at] >= 0 and all(abs(place - other) > APART for other in taken):
-            taken.append(place)
-            begin = (place - words - 1) * WORD + 1 + shift
-            offset = (begin - first - line.starts[at] * WORD) / SAMPLES_PER_FRAME
-            found.append(Heard(float(power) / chance, int(line.sounds[at]), float(offset)))
+        if sound >= 0 and not any(sound == other.sound and abs(offset - other.offset) < APART for other in found):
+            found.append(Heard(float(one) / chance, int(sound), float(offset)))
     return found
 
 

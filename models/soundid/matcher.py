@@ -23,6 +23,7 @@ import numpy as np
 
 from models.soundid.acceptance import COHERENT, odds_by_peaks, odds_by_phase
 from models.soundid.bass_search import Comparison, CountedBits, search
+from models.soundid.bass_votes import voted
 from models.soundid.coherence import SAMPLES_PER_FRAME, Waveform
 from models.soundid.effects import Effects
 from models.soundid.faint import JUDGED, faint
@@ -234,8 +235,11 @@ class _Search:
     def _found_by_bass(self, low: int, high: int) -> None:
         """Find the use whose bass is left."""
         if self._playings and not self._covered(low, high):
-            line = self._view.bass(self._compare.most_words)
+            line, tables = self._view.bass(self._compare.most_words), self._view.bass_tables()
             heard = search(line, self._fingerprint.bass, low, high, self._compare)
+            part = self._unexplained(low, high)
+            if len(line.words) < sum(len(table.words) for table in tables) and len(part) >= MIN_PEAKS:
+                heard += voted(tables, self._as_it_is(part), self._fingerprint.bass, low, high)
             alignments = [Alignment(one.sound, 1.0, 0.0, one.offset, 0.0, AS_IT_IS) for one in heard]
             self._take_best(alignments, low, high, [one.power for one in heard])
 

@@ -160,6 +160,14 @@ def counted(view: PairTable, ballot: Ballot, votes: int = MIN_VOTES, best: int =
     ]
 
 
+def cells(ballot: Ballot, votes: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Sounds, and offsets in them to a cell, of all alignments with so many votes."""
+    if len(ballot.sounds) == 0:
+        return np.zeros(0, np.int64), np.zeros(0)
+    keys = _vote(ballot.sounds, ballot.shift, ballot.anchors, votes)[0]
+    return keys >> _CELL_BITS, (((keys & _CELL_MASK) + 1 - _ZERO_CELL) * CELL_FRAMES).astype(np.float64)
+
+
 def distinct(alignments: Iterable[Alignment], middle: float) -> list[Alignment]:
     """The alignments worth a look, the best first; of those of one sound that agree in the middle, the best."""
     kept: list[Alignment] = []

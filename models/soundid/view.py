@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
@@ -87,6 +88,21 @@ class KeptBass:
     starts: npt.NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class BassTable:
+    """The bass of some sounds as it is kept.
+
+    Attributes:
+        words: as in `bass.bass`.
+        first: number of the first sound in the view; the others follow.
+        ends: int64 [sounds + 1], the word at which each begins, and the end.
+    """
+
+    words: npt.NDArray[np.uint64]
+    first: int
+    ends: npt.NDArray[np.int64]
+
+
 class PairTable(Protocol):
     """The pairs of some sounds, and their peaks: what proposes and refines alignments."""
 
@@ -128,6 +144,9 @@ class IndexView(PairTable, Protocol):
 
     def bass(self, most: int) -> BassLine:
         """The bass of the sounds that came last, of so many words at most. SHOULD be quick: most matches ask."""
+
+    def bass_tables(self) -> Sequence[BassTable]:
+        """The bass of all sounds of which it is at hand."""
 
     def effects(self, longest: int) -> list[int]:
         """Numbers of the sounds of kind `effect` of so many frames at most. SHOULD be quick: every match asks."""
@@ -183,19 +202,26 @@ class DiskView:
         segment, number = self._locate(sound)
         return segment.signs(number)
 
+    def bass_tables(self) -> Sequence[BassTable]:
+        """See `IndexView.bass_tables`; mapped."""
+        return self._tables
+
+    @cached_property
+    def _tables(self) -> list[BassTable]:
+        firsts = np.cumsum([0, *map(len, self.segments)])[:-1]
+        return [BassTable(s.bass, int(first), s.bass_ends) for s, first in zip(self.segments, firsts, strict=True)]
+
     def bass(self, most: int) -> KeptBass:
         """See `IndexView.bass`; put together once."""
         if most not in self._bass:
             words, sounds, lengths = [NO_BASS], [np.zeros(0, np.int64)], [np.zeros(1, np.int64)]
-            room, first = most, sum(map(len, self.segments))
-            for segment, gone in zip(reversed(self.segments), reversed(self.gone), strict=True):
-                first -= len(segment)
-                ends = segment.bass_ends
-                begin = int(np.searchsorted(ends, ends[-1] - room))
-                numbers = np.arange(begin, len(segment))
-                words.append(segment.bass[ends[begin] :])
-                sounds.append(np.where(np.isin(numbers, list(gone)), -1, first + numbers))
-                lengths.append(np.diff(ends[begin:]))
+            room = most
+            for table, gone in zip(reversed(self._tables), reversed(self.gone), strict=True):
+                begin = int(np.searchsorted(table.ends, table.ends[-1] - room))
+                numbers = np.arange(begin, len(table.ends) - 1)
+                words.append(table.words[table.ends[begin] :])
+                sounds.append(np.where(np.isin(numbers, list(gone)), -1, table.first + numbers))
+                lengths.append(np.diff(table.ends[begin:]))
                 room -= len(words[-1])
                 if begin:
                     break
