@@ -18,8 +18,6 @@ MAX_POSTINGS = 3_000_000
 """Postings that one lookup gives at most, if not told otherwise."""
 CLASSES_PER_DOUBLING = 4
 """Classes of what a hash is worth: as fine as the servers' classes of how many postings it has."""
-AT_HAND = 24
-"""Sounds that may be fetched on the chance that one of them is the right one: each is some 0.2 MB."""
 BASS_WORDS = 337_500
 """Words of bass that are fetched at most, 2.7 MB: a day of sound."""
 FRAMES_PER_WORD = 25.6
@@ -215,11 +213,6 @@ class ValkeyView:
         here = sounds >= 0
         times = (postings & np.uint64(2**TIME_BITS - 1)).astype(np.int32)
         return FoundPostings(np.repeat(rows, counts)[here].astype(np.int32), sounds[here], times[here])
-
-    @property
-    def at_hand(self) -> int:
-        """Of how many sounds the signs may be asked for by chance: each crosses the network whole."""
-        return AT_HAND
 
     def lengths(self, sounds: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Lengths of these sounds, frames."""

@@ -6,8 +6,8 @@ and judged twice. The same recording, at whatever plain speed, agrees in *phase*
 neither a voice over it nor noise of its own loudness hides it. Where tempo or pitch were changed alone, phases are
 gone; there the *peaks* must agree (`verify`), far more than they do between pieces that resemble each other.
 
-What noise or voices leave hardly a peak of is found by its bass, wherever in the catalogue it is (`bass_search`), and
-by phase among many alignments that few votes propose (`faint`).
+What noise or voices leave hardly a peak of is found by its bass, wherever in the catalogue it is (`bass_search`), or in
+a large one where two peaks vote (`bass_votes`).
 
 Several sounds are found one after another, each in what the ones before leave unexplained. Effects, too short for
 votes, have a lane of their own (`effects`).
@@ -26,7 +26,6 @@ from models.soundid.bass_search import Comparison, CountedBits, search
 from models.soundid.bass_votes import voted
 from models.soundid.coherence import SAMPLES_PER_FRAME, Waveform
 from models.soundid.effects import Effects
-from models.soundid.faint import JUDGED, faint
 from models.soundid.features import RATE, Peaks
 from models.soundid.fingerprint import Fingerprint
 from models.soundid.index import DiskIndex
@@ -157,8 +156,6 @@ class _Search:
         if self._covered(low, high) < COVERED:
             self._found_by_bass(low, high)
             self._round_after_round(low, high, (AS_IT_IS, *self._playings), 0.0)
-        if self._playings and not self._covered(low, high):
-            self._found_faint(low, high)
 
     def short(self, effects: Effects) -> None:
         """Find the effects. Where one is heard it is no other effect that landmarks took for it."""
@@ -226,12 +223,6 @@ class _Search:
         if not any(use.repeats(other) or self._copies(use, other) for other in self.uses):
             self.uses.append(use)
 
-    def _found_faint(self, low: int, high: int) -> None:
-        """Find the use for which hardly a peak is left to vote."""
-        part = self._unexplained(low, high)
-        if len(part) >= MIN_PEAKS:
-            self._take_best(faint(self._view, self._as_it_is(part), self._waveform, low, high), low, high)
-
     def _found_by_bass(self, low: int, high: int) -> None:
         """Find the use whose bass is left."""
         if self._playings and not self._covered(low, high):
@@ -240,20 +231,13 @@ class _Search:
             part = self._unexplained(low, high)
             if len(line.words) < sum(len(table.words) for table in tables) and len(part) >= MIN_PEAKS:
                 heard += voted(tables, self._as_it_is(part), self._fingerprint.bass, low, high)
-            alignments = [Alignment(one.sound, 1.0, 0.0, one.offset, 0.0, AS_IT_IS) for one in heard]
-            self._take_best(alignments, low, high, [one.power for one in heard])
-
-    def _take_best(
-        self, alignments: Sequence[Alignment], low: int, high: int, bass: Sequence[float] = (0.0,) * JUDGED
-    ) -> None:
-        """Keep the one of these alignments, of sounds as they are, that agrees most by phase; `bass`: their powers."""
-        uses = [
-            use
-            for alignment, power in zip(alignments, bass, strict=False)
-            if self._wanted(alignment) and (use := self._judged(alignment, low, high, low, high, power)) is not None
-        ]
-        if uses:
-            self._take(self._whole(max(uses, key=lambda use: use.strength)))
+            uses = []
+            for one in heard:
+                alignment = Alignment(one.sound, 1.0, 0.0, one.offset, 0.0, AS_IT_IS)
+                use = self._judged(alignment, low, high, low, high, one.power) if self._wanted(alignment) else None
+                uses += [use] if use is not None else []
+            if uses:
+                self._take(self._whole(max(uses, key=lambda use: use.strength)))
 
     def _best(self, low: int, high: int, alignments: list[Alignment]) -> Use | None:
         """The use that is most surely there, of those that are believed."""

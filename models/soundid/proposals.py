@@ -135,11 +135,11 @@ def cast(view: PairTable, peaks: Peaks, playing: Playing, most: int) -> Ballot:
     return Ballot(playing, hits.sounds, shift, anchors, float(times[-1] - times[0]))
 
 
-def counted(view: PairTable, ballot: Ballot, votes: int = MIN_VOTES, best: int = BEST) -> list[Alignment]:
-    """The `best` alignments of those with so many votes, the most surprising first."""
+def counted(view: PairTable, ballot: Ballot) -> list[Alignment]:
+    """The `BEST` alignments of those with enough votes, the most surprising first."""
     if len(ballot.sounds) == 0:
         return []
-    keys, number, order = _vote(ballot.sounds, ballot.shift, ballot.anchors, votes)
+    keys, number, order = _vote(ballot.sounds, ballot.shift, ballot.anchors, MIN_VOTES)
     if len(keys) == 0:
         return []
     sounds, playing = keys >> _CELL_BITS, ballot.playing
@@ -155,7 +155,7 @@ def counted(view: PairTable, ballot: Ballot, votes: int = MIN_VOTES, best: int =
             float(gain[at]),
             playing,
         )
-        for at in np.lexsort((order, -gain))[:best]
+        for at in np.lexsort((order, -gain))[:BEST]
         if gain[at] > 0
     ]
 

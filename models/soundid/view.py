@@ -132,10 +132,6 @@ class PairTable(Protocol):
 class IndexView(PairTable, Protocol):
     """An index at one moment. MUST NOT change; numbers of sounds hold within it only."""
 
-    @property
-    def at_hand(self) -> int:
-        """Of how many sounds the signs may be asked for on the chance that one of them is the right one."""
-
     def entry(self, sound: int) -> Entry:
         """The sound of that number."""
 
@@ -169,11 +165,6 @@ class DiskView:
     gone: tuple[frozenset[int], ...]
     """By segment, the numbers of the sounds that were removed."""
     _bass: dict[int, KeptBass] = field(default_factory=dict, init=False, repr=False, compare=False)
-
-    @property
-    def at_hand(self) -> int:
-        """Signs are mapped: as many as a match cares to look at."""
-        return 1_000
 
     @property
     def frames(self) -> int:
