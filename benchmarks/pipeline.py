@@ -2,22 +2,16 @@
 
     python -m benchmarks.pipeline            # measure, write benchmarks/results/pipeline.{json,md}
     python -m benchmarks.pipeline --check    # the same, and exit 1 if a bar is missed
-    python -m benchmarks.pipeline --before PATH   # also against an earlier version: PATH is a checkout of it
 
 The clip is 15 s of Big Buck Bunny, 720p with sound. The farm's parts are built once, as in a node, and one upload goes
 through before counting. Then, in turn, FFmpeg decodes the clip (`ffmpeg -i clip -f null -`, a process of its own) and
 the pipeline tags it: CPU time of this process and of its decoder processes, fetch to match. The networks' own forward
 time is what their batchers counted.
-
-An earlier version is measured by its own script, in turn with this one, which leaves out what is counted apart (text
-and objects in the picture; what is said is not written down by default). That figure stands until it is made again.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import resource
 import shutil
 import statistics
@@ -32,7 +26,7 @@ from typing import Any
 import psutil
 from rich.progress import track
 
-from benchmarks.report import Bar, check, read, table, today, write
+from benchmarks.report import Bar, check, table, write
 from scripts import demo_media
 from tasks.contract import TagUpload
 from tasks.pipeline import Parts, analyse
@@ -44,12 +38,6 @@ from workers.settings import Settings
 ROUNDS = 7
 MAX_RATIO = 3.0
 """CPU time beside the networks, in decodes."""
-MAX_GROWTH = 1.5
-"""CPU time of everything, but for what is counted apart, in what it was in an earlier version."""
-APART = ("text", "objects")
-"""Encoders that are counted apart; `benchmarks.seeing` has their figures."""
-TURNS = 3
-"""How often both versions are measured, in turn."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +54,6 @@ class Round:
     def ratio(self) -> float:
         """All but the networks, in decodes."""
         return (self.node + self.decoder - self.forward) / self.ffmpeg
-
-    @property
-    def all(self) -> float:
-        """Everything, in decodes."""
-        return (self.node + self.decoder) / self.ffmpeg
 
 
 def ffmpeg() -> str:
@@ -107,21 +90,6 @@ def measure(clip: Path, rounds: int, without: Collection[str] = ()) -> tuple[lis
         finally:
             parts.close()
     return measured, document
-
-
-def against(checkout: Path, clip: Path, rounds: int) -> dict[str, Any]:
-    """This version without what is counted apart, and an earlier one, in turn: everything in decodes."""
-    now: list[float] = []
-    then: list[float] = []
-    command = [sys.executable, "-m", "benchmarks.pipeline", "--rounds", str(rounds)]
-    for _ in range(TURNS):
-        now += [one.all for one in measure(clip, rounds, APART)[0]]
-        subprocess.run(command, check=True, cwd=checkout, env={**os.environ, "PYTHONPATH": str(checkout)})
-        written = json.loads((checkout / "benchmarks" / "results" / "pipeline.json").read_text())
-        then += [Round(**one).all for one in written["data"]["rounds"]]
-    commit = ["git", "-C", str(checkout), "log", "-1", "--format=%h of %cs"]
-    version = subprocess.run(commit, check=True, capture_output=True, text=True).stdout.strip()
-    return {"version": version, "said": today(), "now": now, "then": then}
 
 
 def leave_out(parts: Parts, names: Collection[str]) -> Parts:
@@ -173,13 +141,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="exit 1 if a bar is missed")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--before", type=Path, metavar="PATH", help="a checkout of an earlier version, to compare with")
     options = parser.parse_args()
     clip = demo_media.make(demo_media.CACHE, lambda _: None)["bunny-original"]
     rounds, document = measure(clip, options.rounds)
-    growth = read("pipeline")["data"].get("against")
-    if options.before is not None:
-        growth = against(options.before.resolve(), clip, options.rounds)
 
     def median(name: str) -> float:
         return statistics.median(getattr(one, name) for one in rounds)
@@ -194,10 +158,6 @@ def main() -> int:
             "15 s, 720p, with sound",
         )
     ]
-    if growth is not None:
-        now, then = (statistics.median(growth[name]) for name in ("now", "then"))
-        name = f"CPU time of an upload without {' and '.join(APART)}, in what version {growth['version']} took"
-        bars.append(Bar(name, round(now / then, 3), MAX_GROWTH, "<=", "x", f"{now:.2f} and {then:.2f} decodes"))
     rows = [
         ("FFmpeg decodes the clip", median("ffmpeg"), 1.0),
         (
@@ -221,12 +181,6 @@ def main() -> int:
         f"picture network, {seen['audio_s']:.1f} s of sound, {seen['shots']} shots.\n"
     )
     data = {"rounds": [vars(one) for one in rounds], "coverage": seen}
-    if growth is not None:
-        data["against"] = growth
-        body += (
-            f"\nThe earlier version was measured on {growth['said']} with `--before`, by its own script, in turn with "
-            f"this one: median of {len(growth['now'])} rounds each.\n"
-        )
     page = write(
         "pipeline",
         title="What an upload costs",
