@@ -189,8 +189,9 @@ def body(data: dict[str, Any]) -> str:
         "Distractors are real peak streams cut into pieces of 2 to 100 s, played at tempi from 0.72 to 1.38, moved by "
         "3.5 to 8 semitones the other way, so that no way of playing that is tried fits: at 100,000 tracks about 400 "
         "transposed kin of each track that is asked for. Their whitened signs and their bass are random but as long as "
-        "real ones, so that verification costs what it costs. Bass is compared with the sounds that came last: not the "
-        "real ones.\n\n"
+        "real ones, so that verification costs what it costs. Bass is compared everywhere in what came last: "
+        "not the real ones. A question that was moved by a semitone is within reach of kin that were moved by 3.5 to "
+        "4: the wrong names of that row are such.\n\n"
         + table(header, rows)
         + "\n## Index\n\n"
         + table(("tracks", "segments", "postings", "dropped", "GB", "bass compared, h", "in CPU ms"), stats)
