@@ -20,7 +20,7 @@ STRONG, STRONG_CHANGED = 4.0, 8.0
 COHERENT_SCALE = 4.0
 """Nats above it in which the odds of the score grow by e."""
 BASS_CHANCE = 2.8
-"""Power of the bass (see `bass_search.Heard`) that no stranger reaches anywhere in the catalogue; above it ..."""
+"""Power of the bass (see `bass_search.Heard`) that 2 of 100 strangers reach anywhere in a catalogue; above it ..."""
 BASS_NATS, BASS_MOST = 10.0, 9.0
 """... each unit is so much evidence more, and all of it so much at most: it is of another band than the phases'."""
 AGREES = 25.0
