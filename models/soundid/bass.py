@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.soundid.features import RATE
-from models.soundid.whitening import decimated, flattened, lowpass
+from models.soundid.whitening import decimated, flattened, lowpass, overlapped
 
 DECIMATION = 16
 CUTOFF_HZ = 300.0
@@ -51,21 +51,15 @@ def bass(waveform: npt.NDArray[np.float32]) -> Bass:
     if words == 0:
         return np.zeros(0, dtype=np.uint64)
     low = decimated(waveform, lowpass(TAPS, CUTOFF_HZ), DECIMATION)
-    hop = KEPT_FRAME // 2
     window = np.sqrt(np.hanning(KEPT_FRAME + 1)[:-1]).astype(np.float32)
     places = (np.arange(BANDS.start, BANDS.stop) - MOVED) % KEPT_FRAME
-    out = np.zeros(words * WORD + KEPT_FRAME, dtype=np.complex64)
+    out = np.zeros(words * WORD + 3 * KEPT_FRAME, dtype=np.complex64)
     for start, flat in flattened(low, FRAME, RATE / DECIMATION, BANDS):
         moved = np.zeros((len(flat), KEPT_FRAME), dtype=np.complex64)
         moved[:, places] = flat
-        pieces = ifft(moved, axis=1) * window
-        # The first frame begins half a frame before the waveform.
-        for half in (0, 1):
-            line = pieces[:, half * hop : (half + 1) * hop].reshape(-1)
-            at = (start + half - 1) * hop
-            first, last = max(0, -at), min(len(line), len(out) - at)
-            out[at + first : at + last] += line[first:last]
-    out = out[: words * WORD]
+        overlapped(out, ifft(moved, axis=1) * window, start)
+    # The first frame begins half a frame before the waveform.
+    out = out[KEPT_FRAME // 2 :][: words * WORD]
     out[size:] = 0
     parts = np.stack([out.real, out.imag], axis=1)
     noise = np.random.default_rng(len(waveform)).standard_normal(parts.shape, dtype=np.float32)

@@ -192,12 +192,19 @@ class CountedBits:
 
 
 @compiled
+def bits_in(word: np.uint64) -> np.uint64:
+    """How many of its bits are set. Compilers know this for a count, and processors have an instruction for that."""
+    pairs = word - ((word >> np.uint64(1)) & np.uint64(0x5555555555555555))
+    fours = (pairs & np.uint64(0x3333333333333333)) + ((pairs >> np.uint64(2)) & np.uint64(0x3333333333333333))
+    eights = (fours + (fours >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
+    return (eights * np.uint64(0x0101010101010101)) >> np.uint64(56)
+
+
+@compiled
 def _powers(
     line: npt.NDArray[np.uint64], forms: npt.NDArray[np.uint64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """For each word of the line the greatest power of those of the shifts that begin there, and which."""
-    one, two, four = np.uint64(0x5555555555555555), np.uint64(0x3333333333333333), np.uint64(0x0F0F0F0F0F0F0F0F)
-    all_bytes = np.uint64(0x0101010101010101)
     _, size, shifts = forms.shape
     bits = 64 * size
     places = len(line) - size + 1
@@ -209,12 +216,7 @@ def _powers(
             here = line[place + word]
             for form in range(2):
                 for by in range(shifts):
-                    # Compilers know this for a count of bits, and processors have an instruction for that.
-                    x = here ^ forms[form, word, by]
-                    x = x - ((x >> np.uint64(1)) & one)
-                    x = (x & two) + ((x >> np.uint64(2)) & two)
-                    x = (x + (x >> np.uint64(4))) & four
-                    differing[form, by] += (x * all_bytes) >> np.uint64(56)
+                    differing[form, by] += bits_in(here ^ forms[form, word, by])
         for by in range(shifts):
             real = bits - 2 * np.int64(differing[0, by])
             imaginary = bits - 2 * np.int64(differing[1, by])

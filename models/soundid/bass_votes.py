@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.soundid.bass import WORD, Bass
-from models.soundid.bass_search import CHANCE, SAMPLES_PER_FRAME, Heard, asked, outstanding
+from models.soundid.bass_search import CHANCE, SAMPLES_PER_FRAME, Heard, asked, bits_in, outstanding
 from models.soundid.jit import compiled
 from models.soundid.proposals import CELL_FRAMES, Ballot, cells
 from models.soundid.view import BassTable
@@ -57,8 +57,6 @@ def _powers_at(
     words: npt.NDArray[np.uint64], by_shift: npt.NDArray[np.uint64], begins: npt.NDArray[np.int64], span: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """For each place the greatest power of so many samples from it on, and at which: see `bass_search._powers`."""
-    one, two, four = np.uint64(0x5555555555555555), np.uint64(0x3333333333333333), np.uint64(0x0F0F0F0F0F0F0F0F)
-    all_bytes = np.uint64(0x0101010101010101)
     shifts, forms, size = by_shift.shape
     power, best = np.zeros(len(begins), np.int64), begins.copy()
     differing = np.zeros(2, np.int64)
@@ -70,11 +68,7 @@ def _powers_at(
             for form in range(forms):
                 count = np.uint64(0)
                 for at in range(size):
-                    x = words[word + at] ^ by_shift[shift, form, at]
-                    x = x - ((x >> np.uint64(1)) & one)
-                    x = (x & two) + ((x >> np.uint64(2)) & two)
-                    x = (x + (x >> np.uint64(4))) & four
-                    count += (x * all_bytes) >> np.uint64(56)
+                    count += bits_in(words[word + at] ^ by_shift[shift, form, at])
                 differing[form] = 64 * size - 2 * np.int64(count)
             both = differing[0] * differing[0] + differing[1] * differing[1]
             if both > power[place]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -89,6 +90,13 @@ def flattened(
         yield start, flat * (loud + QUIET) ** -FRAME_POWER
 
 
+def overlapped(out: npt.NDArray[Any], pieces: npt.NDArray[Any], start: int) -> None:
+    """Add frames up to a line, each half over the next; frame k of a waveform begins at k halves of the line."""
+    hop, stop = pieces.shape[1] // 2, start + len(pieces)
+    out[start * hop : stop * hop] += pieces[:, :hop].reshape(-1)
+    out[(start + 1) * hop : (stop + 1) * hop] += pieces[:, hop:].reshape(-1)
+
+
 def whiten(waveform: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """The whitened waveform.
 
@@ -109,10 +117,7 @@ def whiten(waveform: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     for start, flat in flattened(low, FRAME, SIGN_RATE, BINS):
         whole = np.zeros((len(flat), FRAME // 2 + 1), dtype=np.complex64)
         whole[:, BINS] = flat
-        pieces = irfft(whole, FRAME, axis=1) * window
-        stop = start + len(flat)
-        out[start * hop : stop * hop] += pieces[:, :hop].reshape(-1)
-        out[(start + 1) * hop : (stop + 1) * hop] += pieces[:, hop:].reshape(-1)
+        overlapped(out, irfft(whole, FRAME, axis=1) * window, start)
     return out[hop : hop + len(low)]
 
 
