@@ -15,13 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from models.soundid.coherence import SAMPLES_PER_FRAME, Waveform
+from models.soundid.disk_view import Postings, affordable, gather
 from models.soundid.features import BIN_STEPS, BINS_PER_OCTAVE, Peaks
 from models.soundid.jit import compiled
 from models.soundid.pairs import HASH_BITS, catalogue_pairs
 from models.soundid.proposals import Alignment, Playing, propose
 from models.soundid.refinement import refine
 from models.soundid.segment import sounds_at
-from models.soundid.view import IndexView, Postings, affordable, gather
+from models.soundid.view import IndexView
 from models.soundid.whitening import unpacked
 
 POSTINGS = 150_000

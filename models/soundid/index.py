@@ -11,12 +11,13 @@ import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from models.soundid.disk_view import DiskView, Postings
 from models.soundid.fingerprint import Fingerprint
 from models.soundid.manifest import SUFFIX, lock, read_manifest, stamp, sweep, write_manifest
 from models.soundid.merge import Part, merge
 from models.soundid.segment import IndexCorrupt, Segment, SoundEntry
 from models.soundid.segment_file import rows_of, write_segment
-from models.soundid.view import DiskView, IndexView, Postings, SoundIndex
+from models.soundid.view import IndexView, SoundIndex
 
 __all__ = ["DiskIndex", "IndexCorrupt", "IndexView", "Postings", "SoundEntry", "SoundIndex"]
 

@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from models.soundid.disk_view import DiskView
 from models.soundid.segment import IndexCorrupt, Segment
-from models.soundid.view import DiskView
 
 FORMAT = 1
 MANIFEST = "manifest.json"

@@ -8,9 +8,9 @@ from models.soundid import bass_matmul
 from models.soundid.bass import bass
 from models.soundid.bass_matmul import MatrixProducts
 from models.soundid.bass_search import CountedBits, search
+from models.soundid.disk_view import KeptBass
 from models.soundid.fingerprint import Fingerprint
 from models.soundid.matcher import Matcher
-from models.soundid.view import KeptBass
 
 RATE = 16_000
 CPU = torch.device("cpu")

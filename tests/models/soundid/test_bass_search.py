@@ -7,9 +7,9 @@ from models.soundid import bass_search
 from models.soundid.bass import WORD, bass
 from models.soundid.bass_search import PROPOSED, CountedBits
 from models.soundid.bass_search import search as searched
+from models.soundid.disk_view import KeptBass
 from models.soundid.fingerprint import Fingerprint
 from models.soundid.matcher import Matcher
-from models.soundid.view import KeptBass
 
 RATE = 16_000
 MOST = 10**6

@@ -13,13 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models.soundid.disk_view import affordable
 from models.soundid.features import Peaks
 from models.soundid.fingerprint import Fingerprint
 from models.soundid.index import DiskIndex
 from models.soundid.manifest import MANIFEST, SUFFIX
 from models.soundid.segment import MAX_BUCKET, IndexCorrupt, Segment, SoundEntry
 from models.soundid.segment_file import rows_of, write_segment
-from models.soundid.view import MAX_POSTINGS, affordable
+from models.soundid.view import MAX_POSTINGS
 from models.soundid.whitening import SIGN_RATE
 
 ROOT = Path(__file__).parents[3]
