@@ -75,6 +75,14 @@ class Source:
         """Where it lies once pulled."""
         return root / f"{self.name}-{re.sub('[^0-9A-Za-z.+-]', '_', self.version)}"
 
+    def there(self, root: Path) -> bool:
+        """Whether all that is wanted of it has been pulled: what is wanted may have grown since."""
+        try:
+            done = json.loads((self.folder(root) / DONE).read_text())
+        except (OSError, ValueError):
+            return False
+        return done.get("keep") == list(self.keep)
+
 
 def sources(path: Path = SOURCES) -> dict[str, Source]:
     """All sources by name."""
@@ -95,10 +103,10 @@ def locate(name: str, root: Path | None = None) -> Path:
     Raises:
         CorpusError: it has not been.
     """
-    folder = sources()[name].folder(root or corpus_root())
-    if not (folder / DONE).is_file():
+    source, cache = sources()[name], root or corpus_root()
+    if not source.there(cache):
         raise CorpusError(name, f"not in the cache; run: python -m benchmarks.corpus pull {name}")
-    return folder
+    return source.folder(cache)
 
 
 def pull(source: Source, root: Path, told: Told | None = None) -> Path:
@@ -111,7 +119,7 @@ def pull(source: Source, root: Path, told: Told | None = None) -> Path:
     folder = source.folder(root)
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
-        if (folder / DONE).is_file():
+        if source.there(root):
             return folder
         with tempfile.TemporaryDirectory(prefix="incoming-", dir=root) as scratch:
             archive = _fetch(source, Path(scratch), told or (lambda _: None))
@@ -122,7 +130,8 @@ def pull(source: Source, root: Path, told: Told | None = None) -> Path:
                 raise SourceChanged(source.name, f"cannot be unpacked: {error}") from error
             if not count:
                 raise SourceChanged(source.name, "holds none of the expected files")
-            (unpacked / DONE).write_text(json.dumps({"version": source.version, "files": count}) + "\n")
+            done = {"version": source.version, "files": count, "keep": source.keep}
+            (unpacked / DONE).write_text(json.dumps(done) + "\n")
             shutil.rmtree(folder, ignore_errors=True)
             unpacked.replace(folder)
     return folder
@@ -259,7 +268,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     known, root = sources(), corpus_root()
     if options.command == "list":
         for source in known.values():
-            state = "here" if (source.folder(root) / DONE).is_file() else "-"
+            state = "here" if source.there(root) else "-"
             size = f"{source.bytes / 1e6:.1f} MB"
             sys.stdout.write(f"{state:5} {size:>9}  {','.join(source.kinds):16} {source.name} {source.version}\n")
         return 0

@@ -63,6 +63,15 @@ def test_pull_unpacks_what_is_wanted_once(registry, wheel, tmp_path):
     assert len(registry) == 1
 
 
+def test_what_is_wanted_may_grow(registry, wheel, tmp_path):
+    root = tmp_path / "cache"
+    pull(source(wheel), root)
+    more = source(wheel, keep=("*.mp3", "*.txt"))
+    assert not more.there(root)
+    assert (pull(more, root) / "sounds/readme.txt").exists() and more.there(root)
+    assert len(registry) == 2
+
+
 def test_a_changed_archive_is_refused_and_leaves_nothing(registry, wheel, tmp_path):
     with pytest.raises(SourceChanged, match="sha256"):
         pull(source(wheel, sha256="0" * 64), tmp_path / "cache")

@@ -1,3 +1,4 @@
+import json
 import tomllib
 from pathlib import Path
 
@@ -43,9 +44,10 @@ def test_halves_are_stable_and_about_even():
 
 @pytest.fixture
 def cache(tmp_path: Path) -> Path:
-    folder = sources()["scikit-learn"].folder(tmp_path)
+    source = sources()["scikit-learn"]
+    folder = source.folder(tmp_path)
     (folder / "pictures").mkdir(parents=True)
-    (folder / DONE).write_text("{}")
+    (folder / DONE).write_text(json.dumps({"keep": source.keep}))
     for name in ("one.jpg", "two.png", "three.jpg", "notes.txt"):
         (folder / "pictures" / name).write_bytes(name.encode())
     return tmp_path
