@@ -1,12 +1,25 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.signal import resample_poly
 
 from benchmarks.hearing_events import BED_DBFS, Said, bins, calibration_error, pink, write_calibration
-from benchmarks.hearing_music import Beat, beat, metronomic, shares, told_tempo
+from benchmarks.hearing_music import (
+    AUBIO,
+    TRACKS,
+    Agreed,
+    Beat,
+    alike,
+    aubio_tempo,
+    beat,
+    metronomic,
+    shares,
+    told_tempo,
+)
 from models.sounds.event_calibration import FITTED, load_event_calibration
 
 
@@ -35,6 +48,29 @@ def test_a_beat_has_its_tempo(bpm: float, pattern: int) -> None:
 def test_shares_count_unknown_as_wrong() -> None:
     figures = shares([Beat("a", 120, 121), Beat("b", 120, 60), Beat("c", 120, 90), Beat("d", 120, None)])
     assert figures == {"tracks": 4, "told": 3, "octave": 0.5, "exact": 0.25}
+
+
+def test_tempi_are_alike_within_four_percent_and_octaves() -> None:
+    assert alike(124.0, 120.0) and alike(61.0, 120.0) and alike(238.0, 120.0)
+    assert not alike(126.0, 120.0) and not alike(90.0, 120.0) and not alike(120.0, 0.0)
+    assert not alike(61.0, 120.0, (1.0,))
+
+
+def test_tracks_are_taken_while_the_judges_agree_until_there_are_enough() -> None:
+    found = Agreed()
+    for number in range(TRACKS + 5):
+        found.take(f"{number}", 120.0, 120.0, True)
+        found.take("disputed", 120.0, 120.0, False)
+        found.take("unknown", 120.0, None, True)
+    assert len(found.beats) == TRACKS and found.looked == 3 * TRACKS - 2
+    assert found.disagreed == found.unknown == TRACKS - 1
+
+
+@pytest.mark.skipif(shutil.which(AUBIO) is None, reason="aubio is not installed")
+def test_aubio_hears_a_beat() -> None:
+    wave = resample_poly(beat(120.0, 3, np.random.default_rng(0)), 441, 160).astype(np.float32)
+    assert alike(aubio_tempo(wave), 120.0)
+    assert aubio_tempo(np.zeros(5 * 44_100, np.float32)) == 0.0
 
 
 def test_the_bed_has_its_level() -> None:
