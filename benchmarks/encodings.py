@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,17 @@ def encoded(
             if not kept.is_file():
                 _encode(item, writer, encoder, pool, kept)
             yield item, _read(kept, encoder)
+
+
+def encoded_by(
+    items: Iterable[Item], writer: Writer, encoders: Iterable[Encoder], cache: Path, title: str
+) -> list[tuple[Item, Evidence]]:
+    """As `encoded`, by several networks: each item's evidence has all encodings."""
+    parts = [list(encoded(items, writer, encoder, cache, f"{title}: {encoder.name}")) for encoder in encoders]
+    return [
+        (one[0][0], replace(one[0][1], encodings={k: v for _, e in one for k, v in e.encodings.items()}))
+        for one in zip(*parts, strict=True)
+    ]
 
 
 def _encode(item: Item, writer: Writer, encoder: Encoder, pool: DecoderPool, kept: Path) -> None:

@@ -1,9 +1,9 @@
 """How right topics and events are, on the corpus: `python -m benchmarks.taggers [--check]`.
 
-Photos are moved into three-second clips and go the way of an upload (H.264, decoder pool, network, tagger); named
-effects go as AAC through the sound network and its tagger. Writes `results/taggers.json`, `.md` and plots.
-The topics' head and calibration are fitted by `python -m benchmarks.topics_head`. With `--check`, exits 1 when a bar is
-missed.
+Photos are moved into three-second clips and go the way of an upload (H.264, decoder pool, the networks of pictures and
+of objects, tagger); named effects go as AAC through the sound network and its tagger. Writes `results/taggers.json`,
+`.md` and plots. The topics' head and calibration are fitted by `python -m benchmarks.topics_head`. With `--check`,
+exits 1 when a bar is missed.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from models.objects.yolox import ObjectsEncoder
 from models.sounds.events import EventsTagger
 from models.sounds.yamnet import SoundEncoder
 from models.topics.efficientnet import PictureEncoder
@@ -24,7 +25,7 @@ from models.topics.taxonomy import load_taxonomy
 
 from . import events, topics
 from .corpus import CorpusError, chosen, corpus_root, pull_all, sources
-from .encodings import encoded, photo_clip, sound_clip
+from .encodings import encoded, encoded_by, photo_clip, sound_clip
 from .plots import confusion_plot, reliability_plot, topics_plot
 from .report import RESULTS, Bar, check, table, write
 from .topics_head import fair_answers
@@ -60,13 +61,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _examples(photo_truth: Truth, effect_truth: Truth, weights: Path) -> tuple[list[Any], list[Any]]:
     cache, cpu = corpus_root() / "encodings", torch.device("cpu")
-    picture, sound = PictureEncoder(weights, device=cpu), SoundEncoder(weights, device=cpu)
+    sound = SoundEncoder(weights, device=cpu)
+    looking = PictureEncoder(weights, device=cpu), ObjectsEncoder(weights, device=cpu)
     try:
-        seen = list(encoded(photo_truth.items, photo_clip, picture, cache, "photo clips"))
+        seen = encoded_by(photo_truth.items, photo_clip, looking, cache, "photo clips")
         heard = list(encoded(effect_truth.items, sound_clip, sound, cache, "effects"))
     finally:
-        picture.close()
-        sound.close()
+        for encoder in (*looking, sound):
+            encoder.close()
     return seen, heard
 
 

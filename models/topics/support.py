@@ -34,6 +34,7 @@ TEXT_AREA = 0.15
 TEXT_WORDS = 8
 """Words at which text counts in full as such: fewer are a sign or a caption."""
 PORTRAIT, PEOPLE, TEXT = "people/portrait", "people", "text"
+WEIGHTS = {"objects", "persons", "faces", "sound", "sound_alone", "text", "text_alone"}
 HOLDS_S = 0.5
 """How far from its moment a row still speaks, at least, s."""
 
@@ -101,10 +102,8 @@ def load_map(taxonomy: Taxonomy, path: Path = PUBLISHED) -> EvidenceMap:
         faults += [f"{kind}: there is no class {name!r}" for name in document[kind] if name not in known]
         faults += [f"{kind}: there is no topic {t!r}" for t in document[kind].values() if t not in taxonomy.index]
     weight = {name: float(value) for name, value in document["weight"].items()}
-    if set(weight) != {"objects", "faces", "sound", "sound_alone", "text"} or not all(
-        0 < value < 1 for value in weight.values()
-    ):
-        faults.append("weights must be objects, faces, sound, sound_alone and text, between 0 and 1")
+    if set(weight) != WEIGHTS or not all(0 < value < 1 for value in weight.values()):
+        faults.append(f"weights must be {', '.join(sorted(WEIGHTS))}, between 0 and 1")
     mapping = EvidenceMap(document["version"], weight, dict(document["objects"]), dict(document["sounds"]))
     for topic in taxonomy.topics:
         if set(mapping.sources_of(topic.id)) != set(topic.evidence) - {"picture", "hashtag"}:
@@ -148,10 +147,10 @@ def _objects(e: Evidence, times: Floats, taxonomy: Taxonomy, mapping: EvidenceMa
     rows = np.zeros((len(sure), len(taxonomy.topics)))
     for column, topic in mapping.object_columns:
         position = taxonomy.index[topic]
-        rows[:, position] = np.maximum(rows[:, position], sure[:, column])
+        rows[:, position] = np.maximum(rows[:, position], mapping.weight["objects"] * sure[:, column])
     person = confidences(encoding)[:, PERSON] * np.minimum(1.0, size[:, PERSON] / PERSON_AREA)
-    rows[:, taxonomy.index[PEOPLE]] = person
-    return mapping.weight["objects"] * rows[_nearest(encoding, times)]
+    rows[:, taxonomy.index[PEOPLE]] = mapping.weight["persons"] * person
+    return rows[_nearest(encoding, times)]
 
 
 def _faces(e: Evidence, times: Floats, taxonomy: Taxonomy, mapping: EvidenceMap) -> Floats | None:
@@ -204,7 +203,7 @@ def _text(e: Evidence, times: Floats, taxonomy: Taxonomy, mapping: EvidenceMap) 
         # A picture full of text is seen as such, which needs no word to be understood.
         full = share * np.minimum(1.0, words / TEXT_WORDS)
         column = table[:, taxonomy.index[TEXT]]
-        np.maximum(column, mapping.weight["objects"] * full, out=column)
+        np.maximum(column, mapping.weight["text_alone"] * full, out=column)
     return table
 
 

@@ -84,7 +84,8 @@ class TopicsTagger:
     section = "topics"
     encoders: tuple[str, ...] = ("picture",)
     optional_encoders: tuple[str, ...] = ("objects", "faces", "text", "yamnet", "zeroshot")
-    version = "efficientnet-lite2-taxonomy@2"
+    version = "efficientnet-lite2-taxonomy@3"
+    """3: objects weigh what photos say, and thresholds know of them."""
 
     def __init__(
         self,
@@ -130,10 +131,15 @@ class TopicsTagger:
             seen = self.seen(encoding, evidence)
         else:
             seen = Seen(np.zeros((len(times), len(self.taxonomy.topics))))
-        beside = supports(evidence, self.taxonomy, self.mapping, self.labels)
-        shots = shot_numbers(times, evidence.shots)
-        beside = {name: smooth(table, times, shots, HALF_WINDOW_S) for name, table in beside.items()}
+        beside = self.beside(evidence)
         return Judged(seen, edges, claimed, beside, self.found(seen, edges, claimed, beside))
+
+    def beside(self, evidence: Evidence) -> dict[str, npt.NDArray[np.float64]]:
+        """[moments, topics] chances by all other evidence, smoothed as the picture's are."""
+        times = moments(evidence)
+        shots = shot_numbers(times, evidence.shots)
+        tables = supports(evidence, self.taxonomy, self.mapping, self.labels)
+        return {name: smooth(table, times, shots, HALF_WINDOW_S) for name, table in tables.items()}
 
     def pooled(self, encoding: Encoding, evidence: Evidence) -> npt.NDArray[np.float64]:
         """[frames, topics]: class probabilities cooled, summed into topics and smoothed over time."""

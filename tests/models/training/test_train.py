@@ -119,7 +119,7 @@ def test_a_new_topic_from_few_uploads_that_nobody_contrasted(make_data, registry
     rows = data.rows(next(item for item in data.of("test") if item.labels))
     said = tagger.tag(evidence(rows))
     assert [topic["topic"] for topic in said] == ["hobbies/kites"]
-    assert tagger.version == f"efficientnet-lite2-taxonomy@2+topics-head@{trained.version.number}"
+    assert tagger.version == f"efficientnet-lite2-taxonomy@3+topics-head@{trained.version.number}"
 
 
 def test_a_topic_that_no_taxonomy_has_cannot_be_run(make_data, registry: Registry) -> None:
