@@ -7,7 +7,8 @@ nearest beside it: "animals, perhaps a fox" is an honest answer. Where nothing c
 empty list.
 
 Topics come in the order of the screen time that they are expected to have (score times share of the upload), so the
-first is what the upload is about; topics that only words support come last, without ranges.
+first is what the upload is about; children that are not sure come behind, and topics that only words support last,
+without ranges.
 """
 
 from __future__ import annotations
@@ -234,9 +235,8 @@ class TopicsTagger:
         # A sure child implies its parent, but words alone do not stand for what the picture shows.
         implied = parents | {p for f in kept if not f.spans and (p := f.topic.rpartition("/")[0]) not in sure}
         said = [finding for finding in kept if finding.topic not in implied]
-        said.sort(
-            key=lambda finding: (not finding.spans, -finding.score * finding.share, -finding.score, finding.topic)
-        )
+        # What is not sure is never what the upload is about: its long ranges have a low threshold to thank.
+        said.sort(key=lambda f: (not f.spans, not f.sure, -f.score * f.share, -f.score, f.topic))
         return said[:MAX_TOPICS]
 
     @staticmethod

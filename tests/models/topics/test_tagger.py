@@ -10,7 +10,7 @@ from models.protocol import Encoding, Evidence, Tagger
 from models.topics.calibration import Calibration, load_calibration
 from models.topics.efficientnet import PictureEncoder
 from models.topics.head import load_head
-from models.topics.tagger import MAX_TOPICS, TopicsTagger
+from models.topics.tagger import MAX_TOPICS, Finding, TopicsTagger
 from models.topics.taxonomy import load_taxonomy
 from models.topics.words import HASHTAG_WEIGHT
 
@@ -215,3 +215,11 @@ def test_a_child_that_is_not_sure_stands_beside_its_sure_parent_and_nowhere_else
     assert topics(cat=0.5) == []  # its parent is no surer
     assert topics(cat=0.75, dog=0.2) == ["animals/cat"]  # where a child is sure, it speaks for its parent
     assert topics(cat=0.45, dog=0.35, coffee=0.1) == ["animals", "animals/cat", "animals/dog"]
+
+
+def test_what_is_not_sure_is_never_first():
+    guess = Finding("animals/dog", 0.41, 0.9, ((0, 9),), ("picture",), sure=False)
+    sure = Finding("animals", 0.76, 0.2, ((3, 5),), ("picture",))
+    hashtag = Finding("gaming", HASHTAG_WEIGHT, 0.0, (), ("hashtag",))
+    said = TopicsTagger().select([hashtag, guess, sure])
+    assert [finding.topic for finding in said] == ["animals", "animals/dog", "gaming"]
