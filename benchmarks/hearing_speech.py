@@ -62,7 +62,7 @@ SAID = {
     " kaffe och en"
     " bit tårta, tack. Igår gick vi längs floden tills det började regna.",
 }
-VOICES = {"pt": "pt-br"}
+VOICES = {"pt": "pt-br", "no": "nb", "zh": "cmn"}
 NOT_SPOKEN = frozenset(
     {"Speech", "Laughter", "Crying, sobbing", "Baby cry, infant cry", "Singing", "Cheering", "Crowd", "Applause"}
 )
@@ -127,7 +127,7 @@ def said(language: str, text: str, *, variant: str = "", speed: int = WORDS_A_MI
     path = folder / f"{of}-1-{language}{way}.wav"
     if not path.is_file():
         voice = VOICES.get(language, language) + variant
-        command = [program, "-v", voice, "-s", str(speed), "-w", str(path), text]
+        command = [program, "-v", voice, "-s", str(speed), "-w", str(path), "--", text]
         subprocess.run(command, check=True, capture_output=True)
     return decode(path, WAVEFORM_RATE)
 

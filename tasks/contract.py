@@ -214,7 +214,10 @@ class Pane(Strict):
 class Layout(Strict):
     """How the frame is divided."""
 
-    kind: Literal["single", "duet_left_right", "duet_up_down", "picture_in_picture", "slideshow"] | None = None
+    kind: (
+        Literal["single", "duet_left_right", "duet_up_down", "picture_in_picture", "slideshow", "screen_recording"]
+        | None
+    ) = None
     score: Score = 0.0
     panes: Annotated[list[Pane], Field(description="Of a picture in a picture the large one is first.")] = []
     bars: Annotated[

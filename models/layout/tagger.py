@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from models.layout.bars import find_bars
 from models.layout.inset import find_inset
+from models.layout.screen import find_screen
 from models.layout.split import Box, find_split
 from models.protocol import Evidence
 
@@ -33,12 +34,13 @@ WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 
 class LayoutTagger:
-    """The document's `layout`: single, duet left-right, duet up-down, picture in picture or slideshow, and bars around
-    it. Reads the sampled frames only. Of a slideshow, panes are not looked for."""
+    """The document's `layout`: single, duet left-right, duet up-down, picture in picture, slideshow or recording of a
+    screen, and bars around it. Reads the sampled frames only. Of slides and screens, panes are not looked for."""
 
     name = "layout"
     section = "layout"
-    version = "seams@3"
+    version = "seams@4"
+    """4: screen recordings."""
     encoders: tuple[str, ...] = ()
 
     def tag(self, evidence: Evidence) -> dict[str, Any] | None:
@@ -56,11 +58,14 @@ class LayoutTagger:
             "content": list(content) if bars is not None else None,
         }
         standing = standing_share(evidence)
-        if standing >= STILL_SHARE:
-            return {"kind": "slideshow", "score": round(standing, 4), "panes": [], **section}
         height, width = frames.shape[1:3]
         left, top, right, bottom = (round(at * side) for at, side in zip(content, (width, height) * 2, strict=True))
         inner = frames[:, top:bottom, left:right]
+        screen = find_screen(inner)
+        if screen is not None:
+            return {"kind": "screen_recording", "score": screen.score, "panes": [], **section}
+        if standing >= STILL_SHARE:
+            return {"kind": "slideshow", "score": round(standing, 4), "panes": [], **section}
         search, inset = find_split(inner), find_inset(inner)
         if search.split is not None and (inset is None or search.split.score >= inset.score):
             kind, score, boxes = str(search.split.kind), search.split.score, list(search.split.panes)
