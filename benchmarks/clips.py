@@ -77,11 +77,19 @@ def ken_burns(photo: npt.NDArray[np.uint8], seed: str) -> list[npt.NDArray[np.ui
     return frames
 
 
-def write_clip(frames: list[npt.NDArray[np.uint8]], path: Path, fps: int = FPS) -> None:
-    """Encode frames as H.264 in MP4."""
+def write_clip(frames: list[npt.NDArray[np.uint8]], path: Path, fps: int = FPS, *, repeatable: bool = False) -> None:
+    """Encode frames as H.264 in MP4.
+
+    Args:
+        frames: [h, w, 3] RGB.
+        path: where to.
+        fps: a second.
+        repeatable: the same file again on every run, which x264 does not give when it looks ahead in a thread of its own.
+    """
     height, width = frames[0].shape[:2]
+    options = {"crf": CRF, "preset": "veryfast"} | ({"x264-params": "sync-lookahead=0"} if repeatable else {})
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=Fraction(fps), options={"crf": CRF, "preset": "veryfast"})
+        stream = container.add_stream("libx264", rate=Fraction(fps), options=options)
         stream.width, stream.height, stream.pix_fmt, stream.thread_count = width, height, "yuv420p", 1
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))

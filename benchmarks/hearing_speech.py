@@ -96,13 +96,14 @@ def ask(name: str, truth: str | None, sound: Wave, encoders: Sequence[Encoder]) 
 
 
 def chance_of(language: str | None, scores: npt.NDArray[np.float32]) -> float:
-    """Whisper's probability of a language, among those that are spoken."""
+    """The probability of a language, as the speech head holds it against its threshold."""
     if language is None:
         return 0.0
     row = dict(zip(LANGUAGES, scores[0].tolist(), strict=True))
     heard = {name: value for name, value in row.items() if name not in UNSPOKEN}
     mine = sum(value for name, value in heard.items() if TOLD.get(name, name) == language)
-    return round(mine / max(sum(heard.values()), 1e-9), 3)
+    unspoken = sum(value for name, value in row.items() if name in UNSPOKEN)
+    return round(mine / max(1.0 - unspoken, 1e-9), 3)
 
 
 def prompts(encoders: Sequence[Encoder]) -> list[Asked]:

@@ -98,7 +98,7 @@ def ask(plan: Sequence[tuple[str, int]], sources: Sources, seed: int, pictures: 
             made = case(group, number, sources, seed)
             with tempfile.TemporaryDirectory(prefix="tagfarm-benchmark-") as folder:
                 clip = Path(folder) / "upload.mp4"
-                write_clip(made.frames, clip, FPS)
+                write_clip(made.frames, clip, FPS, repeatable=True)
                 evidence = evidence_of(pool.decode(clip, Path(folder)))
                 began = time.process_time()
                 said = tagger.tag(evidence)

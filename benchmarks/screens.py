@@ -70,7 +70,7 @@ def ask(plan: Sequence[tuple[str, int]], seed: int, pictures: Path | None) -> li
             screen = group in APPS
             frames = recording(group, f"{seed} {number}") if screen else other(group, number, seed)
             clip = Path(folder) / "upload.mp4"
-            write_clip(frames, clip, FPS)
+            write_clip(frames, clip, FPS, repeatable=True)
             evidence = evidence_of(pool.decode(clip, Path(folder)))
             began = time.process_time()
             found = find_screen(evidence.frames)

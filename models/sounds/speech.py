@@ -31,9 +31,11 @@ CONFIRM_LONG = 0.25
 CONFIRM_SHORT = 0.5
 """YAMNet's best speech score within the range. Measured: under louder music at least 0.34, a pig's grunts 0.32."""
 SURE_LANGUAGE = 0.5
-"""Whisper's probability that a language has to have; below, it is unknown. At 0.3 it would tell 2 more
-of 30 readings by espeak-ng, and a language of 9 more of 37 sounds in which none is spoken
-(`benchmarks/results/hearing.md`)."""
+"""Probability that a language has to have; below, it is unknown. At 0.3 it would tell 4 more of 30 readings by
+espeak-ng right and 6 more wrong (`benchmarks/results/hearing.md`)."""
+
+VERSIONS = {"whisper": 2, "words": 1}
+"""Of what is dear, as the head's version names it. whisper 2: languages of synthetic voices."""
 
 
 class SpeechTagger:
@@ -50,7 +52,7 @@ class SpeechTagger:
     def __init__(self, *, language: bool = False, transcript: bool = False) -> None:
         dear = (*(("whisper",) if language or transcript else ()), *(("words",) if transcript else ()))
         self.encoders: tuple[str, ...] = ("silero", "yamnet", *dear)
-        self.version = "silero-vad-yamnet@2" + "".join(f"+{name}@1" for name in dear)
+        self.version = "silero-vad-yamnet@2" + "".join(f"+{name}@{VERSIONS[name]}" for name in dear)
 
     def tag(self, evidence: Evidence) -> dict[str, Any]:
         """Share of the sound that is speech, its ranges, its language and words; null what is unknown or not asked."""
@@ -72,11 +74,15 @@ def spoken_language(encoding: Encoding | None, sure: float = SURE_LANGUAGE) -> s
     if encoding is None or len(encoding.scores) == 0:
         return None
     chances: dict[str, float] = {}
+    unspoken = 0.0
     for name, probability in zip(LANGUAGES, encoding.scores[0].tolist(), strict=True):
-        if name not in UNSPOKEN:
+        if name in UNSPOKEN:
+            unspoken += probability
+        else:
             chances[TOLD.get(name, name)] = chances.get(TOLD.get(name, name), 0.0) + probability
     best = max(chances, key=lambda name: chances[name])
-    return best if chances[best] >= sure * sum(chances.values()) else None
+    # What is missing to 1 is no language's: see `synthetic_voices.NOBODY`.
+    return best if chances[best] >= sure * (1.0 - unspoken) else None
 
 
 def speech_ranges(voice: Encoding, events: Encoding) -> list[Range]:

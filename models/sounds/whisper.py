@@ -2,7 +2,8 @@
 
 Radford et al. 2022, "Robust Speech Recognition via Large-Scale Weak Supervision" (arXiv 2212.04356), the base network,
 run by CTranslate2 in int8 on the CPU. It is dear: it runs only where there is speech enough, on the speech alone, on
-30 s of it at most to tell the language. It needs the extra `speech` and the weights `whisper-base`.
+30 s of it at most to tell the language; who speaks, a person or a synthesiser, is told beside it
+(`models.sounds.synthetic_voices`). It needs the extra `speech` and the weights `whisper-base`.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ import numpy.typing as npt
 
 from ..protocol import WAVEFORM_RATE, Encoding, Evidence, WeightsMissing
 from ..registry.weights import load
+from ..serving.scores import as_kept
 from .mel import slaney_bands
 from .ranges import Range
 from .speech import speech_ranges
+from .synthetic_voices import POOLED, load_synthetic_voices, row
 from .whisper_languages import LANGUAGES
 
 WEIGHTS = "whisper-base"
@@ -33,6 +36,8 @@ PAUSE_S = 0.2
 """Silence put between stretches of speech."""
 FFT, HOP, BANDS = 400, 160, 80
 FRAMES = 3000
+FRAME_SAMPLES = 2 * HOP
+"""Of one frame of the encoder's output: its second convolution halves the rate."""
 MAX_WINDOWS = 20
 """Transcribed at most: 10 min, as much as is decoded."""
 MAX_TOKENS = 224
@@ -75,12 +80,16 @@ class Whisper:
         self._tokenizer: Any = Tokenizer.from_str(files["tokenizer.json"].decode())
         self._lock = threading.Lock()
 
-    def languages(self, sound: Samples) -> npt.NDArray[np.float32]:
-        """Probabilities [99] of `LANGUAGES`, of at most 30 s of speech."""
+    def heard(self, sound: Samples) -> Samples:
+        """The encoder's output and the probabilities of `LANGUAGES`, as `synthetic_voices.row` keeps them, of at most
+        30 s of speech."""
         with self._lock:
-            told = self._network.detect_language(self._view(log_mel(sound)[None]))[0]
+            encoded = self._network.encode(self._view(log_mel(sound)[None]))
+            told = self._network.detect_language(encoded)[0]
         by_name = {token.strip("<|>"): probability for token, probability in told}
-        return np.array([by_name.get(language, 0.0) for language in LANGUAGES], np.float32)
+        probabilities = np.array([by_name.get(language, 0.0) for language in LANGUAGES], np.float32)
+        frames = np.asarray(encoded, np.float32)[0, : max(1, -(-len(sound) // FRAME_SAMPLES))]
+        return row(np.concatenate([frames.mean(axis=0), frames.std(axis=0)]), probabilities)
 
     def words(self, sound: Samples, language: str) -> str:
         """What is said in at most 30 s of speech."""
@@ -94,10 +103,11 @@ class Whisper:
 
 
 class LanguageEncoder:
-    """`models.protocol.Encoder`: one row of the probabilities of 99 languages; none without speech enough."""
+    """`models.protocol.Encoder`: one row with the probabilities of 99 languages; none without speech enough."""
 
     name = "whisper"
-    version = "whisper-base@1"
+    version = "whisper-base@2"
+    """2: the encoder's output is kept, and synthetic voices are known."""
 
     def __init__(self, network: Whisper) -> None:
         self.network = network
@@ -105,26 +115,29 @@ class LanguageEncoder:
     def encode(self, evidence: Evidence) -> Encoding:
         """Encode the speech of one upload. Reads the encodings `silero` and `yamnet`."""
         ranges = spoken(evidence)
-        if not ranges:
-            return _encoding(self.version, np.zeros((0, len(LANGUAGES)), np.float32), 0.0)
-        sound = joined(evidence.waveform, ranges, WINDOW_S)
-        return _encoding(self.version, self.network.languages(sound)[None], ranges[0][0])
+        rows = [self.network.heard(joined(evidence.waveform, ranges, WINDOW_S))] if ranges else []
+        kept = as_kept(np.stack(rows) if rows else np.zeros((0, POOLED + len(LANGUAGES)), np.float32))
+        return Encoding(self.version, _starts(len(kept), ranges), WINDOW_S, kept, self.scores_of(kept))
 
     def scores_of(self, embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Never asked: there are no embeddings, and so the scores themselves are kept."""
-        raise ValueError("whisper has no embeddings: its scores are kept")
+        """Probabilities [n, 99] of `LANGUAGES` of kept rows (`synthetic_voices.row`)."""
+        return load_synthetic_voices().languages(embeddings)
 
     def close(self) -> None:
         """Nothing runs between calls."""
 
 
-class WordsEncoder(LanguageEncoder):
+class WordsEncoder:
     """`models.protocol.Encoder`: the transcript, as the bytes of its UTF-8 text, a row each.
 
     A text in the place of scores, so that it is kept as they are, and tagging again needs no Whisper.
     """
 
     name = "words"
+    version = "whisper-base@1"
+
+    def __init__(self, network: Whisper) -> None:
+        self.network = network
 
     def encode(self, evidence: Evidence) -> Encoding:
         """Encode the speech of one upload. Reads the encodings `silero`, `yamnet` and `whisper`."""
@@ -139,7 +152,14 @@ class WordsEncoder(LanguageEncoder):
             ]
         content = " ".join(text for text in texts if text).encode()
         rows = np.frombuffer(content, np.uint8).astype(np.float32)[:, None]
-        return _encoding(self.version, rows, ranges[0][0] if ranges else 0.0)
+        return Encoding(self.version, _starts(len(rows), ranges), WINDOW_S, rows[:, :0], rows)
+
+    def scores_of(self, embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Never asked: there are no embeddings, and so the scores themselves are kept."""
+        raise ValueError("words have no embeddings: their scores are kept")
+
+    def close(self) -> None:
+        """Nothing runs between calls."""
 
 
 def spoken(evidence: Evidence) -> list[Range]:
@@ -194,6 +214,6 @@ def _threads() -> int:
     return int(told) if told.isdigit() and int(told) > 0 else min(os.cpu_count() or 1, 4)
 
 
-def _encoding(version: str, scores: npt.NDArray[np.float32], start_s: float) -> Encoding:
-    rows = len(scores)
-    return Encoding(version, np.full(rows, start_s), WINDOW_S, np.zeros((rows, 0), np.float32), scores)
+def _starts(rows: int, ranges: Sequence[Range]) -> npt.NDArray[np.float64]:
+    """Where rows begin, s: where the speech does."""
+    return np.full(rows, ranges[0][0] if ranges else 0.0)

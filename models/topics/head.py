@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from ..serving.packaged import read_packaged
 from .taxonomy import Taxonomy
 
 FITTED = Path(__file__).with_name("head.safetensors")
@@ -93,11 +93,7 @@ def with_children(own: Floats, taxonomy: Taxonomy) -> Floats:
 
 def load_head(path: Path = FITTED) -> PictureHead:
     """Read a fitted head. One of another format is a bug, and raises `ValueError`."""
-    with safe_open(path, "numpy") as file:
-        metadata = file.metadata() or {}
-        tensors = {name: np.asarray(file.get_tensor(name), np.float32) for name in file.keys()}  # noqa: SIM118
-    if metadata.get("format") != FORMAT:
-        raise ValueError(f"{path.name} has format {metadata.get('format')}, this program reads {FORMAT}")
+    metadata, tensors = read_packaged(path, FORMAT)
     labels = tuple(metadata["labels"].split(" "))
     if tensors["weight"].shape != (len(tensors["mean"]), len(labels)) or tensors["bias"].shape != (len(labels),):
         raise ValueError(f"{path.name}: its tensors do not fit its labels")

@@ -10,7 +10,8 @@ import pytest
 from models.protocol import Encoding, Evidence
 from models.registry import weights
 from models.sounds.audioset import indices
-from models.sounds.speech import SpeechTagger
+from models.sounds.speech import SpeechTagger, spoken_language
+from models.sounds.synthetic_voices import POOLED
 from models.sounds.whisper import (
     LanguageEncoder,
     Whisper,
@@ -94,3 +95,21 @@ def test_the_real_network_tells_languages_and_writes_words(weights_dir: Path) ->
         assert word in told["transcript"].lower()
     nobody = LanguageEncoder(network).encode(evidence(np.zeros(5 * RATE), []))
     assert nobody.scores.shape == (0, 99)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed")
+def test_a_synthetic_voice_is_known_and_said_the_same_again_from_what_is_kept(weights_dir: Path) -> None:
+    weights.pull(weights_dir, ["whisper-base"])
+    encoder = LanguageEncoder(Whisper(weights_dir))
+    text = "God morgon, tåget till Stockholm avgår från spår fyra om tio minuter. Igår gick vi längs floden."
+    command = ["espeak-ng", "-v", "sv", "-s", "140", "--stdout", text]
+    sound = decoded(subprocess.run(command, check=True, capture_output=True).stdout)
+    told = encoder.encode(evidence(sound, [(0.0, len(sound) / RATE)]))
+    alone = np.exp(told.embeddings[0, POOLED:])
+    assert LANGUAGES[int(alone.argmax())] != "sv", "Whisper alone takes it for another"
+    assert LANGUAGES[int(told.scores[0].argmax())] == "sv"
+    kept = told.embeddings.astype(np.float16).astype(np.float32)
+    assert np.array_equal(encoder.scores_of(kept), told.scores)
+    backwards = encoder.encode(evidence(sound[::-1].copy(), [(0.0, len(sound) / RATE)]))
+    assert spoken_language(backwards) is None
