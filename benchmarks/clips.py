@@ -84,7 +84,8 @@ def write_clip(frames: list[npt.NDArray[np.uint8]], path: Path, fps: int = FPS, 
         frames: [h, w, 3] RGB.
         path: where to.
         fps: a second.
-        repeatable: the same file again on every run, which x264 does not give when it looks ahead in a thread of its own.
+        repeatable: the same file again on every run, which x264 does not give when a thread of its
+            own looks ahead.
     """
     height, width = frames[0].shape[:2]
     options = {"crf": CRF, "preset": "veryfast"} | ({"x264-params": "sync-lookahead=0"} if repeatable else {})

@@ -39,6 +39,8 @@ WRITTEN = {"en": "", "pt": "pt_BR", "no": "nb", "zh": "zh_CN"}
 RECORDED = ("be", "bg", "ca", "da", "el", "es", "fr", "ro", "ru")
 VARIANTS = ("", "+f1", "+f2", "+f4", "+f5", "+m1", "+m2", "+m4", "+m5", "+m6", "+m7", "+klatt2", "+klatt4", "+steph")
 """espeak-ng's variants of a voice. `+f3` and `+m3` are left for `hearing_hard`."""
+ACCENTS = {"en": ("", "-us", "-gb-scotland")}
+"""espeak-ng's voices of a language beside the first; each reads as much as that does."""
 WORDS_A_MINUTE = (120, 130, 150, 165, 180)
 LETTERS = (36, 72, 108, 144)
 """Least length of what is read."""
@@ -82,16 +84,17 @@ def descriptions(half: Half) -> dict[str, list[str]]:
 
 def readings(each: int) -> Iterator[Voice]:
     """What espeak-ng reads of the dev half's descriptions; a third of it through noise, a telephone's band or echo."""
-    for language in READ:
+    spoken = [(language, accent) for language in READ for accent in ACCENTS.get(language, ("",))]
+    for language, accent in spoken:
         for number in range(each):
-            rng = random.Random(f"{language} {number}")
+            rng = random.Random(f"{language}{accent} {number}")
             texts, least, text = descriptions("dev")[language], rng.choice(LETTERS), ""
             while len(text) < least:
                 text = f"{text} {rng.choice(texts)}".strip()
             variant, speed = rng.choice(VARIANTS), rng.choice(WORDS_A_MINUTE)
-            sound = said(language, text, variant=variant, speed=speed, of=f"voices-{number}")
+            sound = said(language, text, variant=accent + variant, speed=speed, of=f"voices-{number}")
             sound = worn(sound, rng) if rng.random() < 1 / 3 else sound
-            yield Voice(f"{language}{variant}-{number}", f"espeak-ng{variant}", language, sound[: limit()])
+            yield Voice(f"{language}{accent}{variant}-{number}", f"espeak-ng{variant}", language, sound[: limit()])
 
 
 def worn(sound: Wave, rng: random.Random) -> Wave:

@@ -31,7 +31,7 @@ CONFIRM_LONG = 0.25
 CONFIRM_SHORT = 0.5
 """YAMNet's best speech score within the range. Measured: under louder music at least 0.34, a pig's grunts 0.32."""
 SURE_LANGUAGE = 0.5
-"""Probability that a language has to have; below, it is unknown. At 0.3 it would tell 4 more of 30 readings by
+"""Probability that a language has to have; below, it is unknown. At 0.3 it would tell 5 more of 30 readings by
 espeak-ng right and 6 more wrong (`benchmarks/results/hearing.md`)."""
 
 VERSIONS = {"whisper": 2, "words": 1}
