@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from models.protocol import WeightsMissing
+from models.sounds.speech import VERSIONS
 from workers import hearing
 from workers.settings import ModelSettings
 
@@ -29,7 +30,7 @@ def test_what_is_set_is_asked_for_even_if_it_is_missing(
     events, speech = hearing.taggers(models)
     assert events.encoders[-1] == "sound-hub"
     assert speech.encoders == ("silero", "yamnet", *dear)
-    assert speech.version == "silero-vad-yamnet@2" + "".join(f"+{name}@1" for name in dear)
+    assert speech.version == "silero-vad-yamnet@2" + "".join(f"+{name}@{VERSIONS[name]}" for name in dear)
 
 
 def test_off_is_off(tmp_path: Path) -> None:
