@@ -82,15 +82,16 @@ def find_screen(frames: Stack) -> Screen | None:
     count, height, width = frames.shape[:3]
     if count < 3 or min(height, width) < MIN_SIDE:
         return None
-    looks = [_grey(frames[at]) for at in _spread(count, MAX_LOOKS)]
+    greys = [_grey(frame) for frame in frames]
+    looks = [greys[at] for at in _spread(count, MAX_LOOKS)]
     letters = float(np.median([_letters(look) for look in looks]))
     if letters < FEW_LETTERS:
         return None
     tones = float(np.median([_tones(look) for look in looks]))
-    changes = _changes([_grey(frame) for frame in frames])
+    changes = _changes(greys)
     if letters >= SCROLL_LETTERS or tones >= TONES:
         moved = np.flatnonzero(changes > MOVED)
-        share = max((scrolled(*frames[at : at + 2]) for at in moved[_spread(len(moved), MAX_PAIRS)]), default=0.0)
+        share = max((scrolled(*greys[at : at + 2]) for at in moved[_spread(len(moved), MAX_PAIRS)]), default=0.0)
         if share >= SCROLLED:
             return Screen("scrolls", _score(share, SCROLLED))
     small = int(((changes > 0) & (changes <= SMALL_CHANGE)).sum())
@@ -100,16 +101,10 @@ def find_screen(frames: Stack) -> Screen | None:
     return Screen("stands", _score(tones, TONES))
 
 
-def scrolled(first: npt.NDArray[np.uint8], then: npt.NDArray[np.uint8]) -> float:
-    """Share of a frame's blocks with detail that the one after has some lines further up or down; 0 with too few.
-
-    Args:
-        first: [h, w, 3] RGB.
-        then: the same.
-    """
-    late = _grey(then)
+def scrolled(first: Grey, then: Grey) -> float:
+    """Share of a frame's blocks with detail that the one after has some lines further up or down; 0 with too few."""
     # At half the size a shift by an odd number of lines falls between two: both halvings are looked at.
-    before, after, between = (_halved(one) for one in (_grey(first), late, np.roll(late, -1, axis=0)))
+    before, after, between = (_halved(one) for one in (first, then, np.roll(then, -1, axis=0)))
     height = before.shape[0]
     reach = np.arange(MIN_SHIFT, int(height * MAX_SHIFT))
     lags = np.concatenate([reach, -reach])

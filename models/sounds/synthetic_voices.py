@@ -22,6 +22,7 @@ import numpy.typing as npt
 from safetensors.numpy import save_file
 
 from ..serving.packaged import read_packaged
+from ..serving.scores import softmax
 from .whisper_languages import LANGUAGES
 
 FITTED = Path(__file__).with_name("synthetic_voices.safetensors")
@@ -31,6 +32,8 @@ POOLED = 1024
 """Means and standard deviations over time of the encoder's 512 channels."""
 FLOOR = 1e-4
 """Added to a probability before the logarithm."""
+LOUDEST = 60.0
+"""No channel and no logarithm is further from 0: the exponential of more is no single-precision number."""
 PERSON, NOBODY = "(person)", "(nobody)"
 """Labels beside the languages'. Nobody: babble, reversed or vocoded speech, laughter: no language to be told."""
 
@@ -51,26 +54,29 @@ class SyntheticVoices:
     """[labels]"""
 
     def shares(self, heard: npt.NDArray[Any]) -> Rows:
-        """[n, labels] of rows as `rows` makes them; each sums to 1.
+        """[n, labels] of rows as `row` makes them; each sums to 1.
 
         Raises:
             ValueError: the rows are not those that this was fitted on.
         """
         if heard.ndim != 2 or heard.shape[1] != len(self.weight):
             raise ValueError(f"synthetic voices are told from rows [n, {len(self.weight)}], not {list(heard.shape)}")
-        logits = np.nan_to_num(np.asarray(heard, np.float32)) @ self.weight + self.bias
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
+        return softmax(_sound(heard) @ self.weight + self.bias)
 
     def languages(self, heard: npt.NDArray[Any]) -> Rows:
         """Probabilities [n, 99] of `LANGUAGES`; what is missing to 1 is nobody's."""
         shares = self.shares(heard)
-        found = np.maximum(np.exp(np.asarray(heard[:, POOLED:], np.float32)) - FLOOR, 0.0)
+        found = np.clip(np.exp(_sound(heard)[:, POOLED:]) - FLOOR, 0.0, 1.0)
         found *= shares[:, [self.labels.index(PERSON)]]
         for column, label in enumerate(self.labels):
             if label in LANGUAGES:
                 found[:, LANGUAGES.index(label)] += shares[:, column]
         return np.asarray(found, np.float32)
+
+
+def _sound(heard: npt.NDArray[Any]) -> Rows:
+    """Rows without what is no number: one broken channel must not spread over every language."""
+    return np.clip(np.nan_to_num(np.asarray(heard, np.float32)), -LOUDEST, LOUDEST)
 
 
 def row(pooled: Rows, probabilities: Rows) -> Rows:

@@ -23,7 +23,7 @@ from ..registry.weights import load
 from ..serving.scores import as_kept
 from .mel import slaney_bands
 from .ranges import Range
-from .speech import speech_ranges
+from .speech import speech_ranges, spoken_language
 from .synthetic_voices import POOLED, load_synthetic_voices, row
 from .whisper_languages import LANGUAGES
 
@@ -142,10 +142,10 @@ class WordsEncoder:
     def encode(self, evidence: Evidence) -> Encoding:
         """Encode the speech of one upload. Reads the encodings `silero`, `yamnet` and `whisper`."""
         ranges = spoken(evidence)
-        languages = evidence.encodings["whisper"].scores
+        told = evidence.encodings["whisper"]
         texts = []
-        if ranges and len(languages):
-            language = LANGUAGES[int(languages[0].argmax())]
+        if ranges and spoken_language(told) is not None:
+            language = LANGUAGES[int(told.scores[0].argmax())]
             texts = [
                 self.network.words(joined(evidence.waveform, part, WINDOW_S), language)
                 for part in windows(ranges)[:MAX_WINDOWS]

@@ -59,8 +59,9 @@ def test_doubt_is_shared():
 
 def test_broken_rows_are_no_crash():
     rows = heard(ENGLISH, 0.9)
-    rows[0, :10] = np.nan
-    assert np.isfinite(fitted({}).languages(rows)).all()
+    rows[0, :10], rows[0, -5:], rows[0, -6] = np.nan, np.nan, np.inf
+    found = fitted({}).languages(rows)
+    assert np.isfinite(found).all() and found.min() >= 0.0 and found.max() <= 1.0
     assert fitted({}).languages(rows[:0]).shape == (0, 99)
     with pytest.raises(ValueError, match="not \\[1, 7\\]"):
         fitted({}).languages(rows[:, :7])
