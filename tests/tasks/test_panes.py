@@ -44,7 +44,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
 
 
 @pytest.fixture(scope="module")
-def duet(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> tuple[Analysis, Analysis]:
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A parent with a tune, and another's duet with it, which carries the parent's sound, quieter and coded again."""
     folder = tmp_path_factory.mktemp("clips")
     count = SECONDS * FPS
@@ -53,6 +53,13 @@ def duet(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> tuple[Analys
     parent = clips.write(folder / "parent.mp4", cat, tune(), fps=FPS)
     beside = [np.concatenate(pair, axis=1) for pair in zip(cat, coffee, strict=True)]
     child = clips.write(folder / "duet.mp4", beside, 0.5 * clips.sound(parent), fps=FPS)
+    return parent, child
+
+
+@pytest.fixture(scope="module")
+def duet(parts: Parts, files: tuple[Path, Path]) -> tuple[Analysis, Analysis]:
+    """What is told of the parent and of the duet."""
+    parent, child = files
     uploads = [
         TagUpload(upload_id="parent", media=parent.as_uri()),
         TagUpload(
@@ -96,8 +103,7 @@ def test_a_node_runs_the_taggers_that_its_settings_name(parts: Parts, duet: tupl
     assert not {"safety", "silero"} & set(parts.encoders)  # no tagger that runs here reads them
 
 
-def test_who_asks_for_another_tagger_by_name_is_told(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> None:
-    clip = next(tmp_path_factory.getbasetemp().rglob("parent.mp4"))
-    document = analyse(TagUpload(upload_id="u", media=clip.as_uri(), taggers=["layout", "safety"]), parts).document
+def test_who_asks_for_another_tagger_by_name_is_told(parts: Parts, files: tuple[Path, Path]) -> None:
+    document = analyse(TagUpload(upload_id="u", media=files[0].as_uri(), taggers=["layout", "safety"]), parts).document
     assert document.outcome == "degraded" and set(document.models) == {"layout"}
     assert "TAGFARM_MODELS__TAGGERS" in document.absent["safety"]
